@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Umbrella header of attar. */
+#ifndef ATTAR_ATTAR_H
+#define ATTAR_ATTAR_H
+#include "attar/data.h"
+#include "attar/eval.h"
+#include "attar/graph.h"
+#include "attar/method.h"
+#include "attar/net.h"
+#include "attar/options.h"
+#include "attar/program.h"
+#include "attar/random.h"
+#include "attar/status.h"
+#include "attar/tensor.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* "0.1.0" */
+const char *dd_version(void);
+/* Compiler, backends, library versions; one line. */
+const char *dd_build_info(void);
+#ifdef __cplusplus
+}
+#endif
+#endif

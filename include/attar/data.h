@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Labelled image data sets, real ones and synthetic ones, and their files. */
+#ifndef ATTAR_DATA_H
+#define ATTAR_DATA_H
+#include "attar/random.h"
+#include "attar/tensor.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* images U8 (0..255 stands for 0..1) or F32 (already on [0,1]), [N,C,H,W]; labels I32 [N], 0..classes-1. */
+typedef struct dd_split {
+    int64_t n;
+    dd_tensor images, labels;
+    int64_t *class_first; /* [classes+1] offsets into class_index */
+    int32_t *class_index; /* [N] item numbers sorted by class, ascending inside a class */
+} dd_split;
+
+typedef struct dd_dataset {
+    char name[64];            /* "fashion-mnist", or the folder's name */
+    char source[1024];        /* the folder or file it was read from; "embedded" */
+    char sha256[65];          /* over the training pixels and labels, then the test ones, lower-case hex */
+    int64_t c, h, w, classes;
+    char **class_names;       /* [classes] */
+    double mean[16], std[16]; /* per channel, of [0,1] values; used by dd_data_batch */
+    char normalisation[32];   /* "published", "computed", "given", "none" */
+    dd_split train, test;
+    char warning[512];        /* "" or one sentence, e.g. text order of class names differs from numeric order */
+} dd_dataset;
+
+typedef struct dd_data_opts {
+    const char *data_dir;      /* searched first; NULL: ATTAR_DATA, XDG data folders, /usr/share/datasets */
+    int64_t resize_h, resize_w; /* 0: as they are; image folders only */
+    int64_t channels;          /* 0: as they are; 1 grey, 3 colour; image folders only */
+    const char *classes_file;  /* one class name a line, fixes the class order; NULL: by name */
+    const char *normalise;     /* "auto" (published where known, else computed), "computed", "none", or
+                                  "MEAN[,MEAN..]/STD[,STD..]" */
+} dd_data_opts;
+#define DD_DATA_OPTS_INIT {NULL, 0, 0, 0, NULL, "auto"}
+
+/* Opens a data set by name (digits, fashion-mnist, mnist, cifar10) or by path (a folder with IDX, CIFAR binary or
+ * image files, or an .npz file). Every defect of the files is one sentence with the numbers:
+ * DD_ENOTFOUND, DD_EFORMAT, DD_EIO, DD_ENOMEM, DD_EINVAL. opts may be NULL. */
+dd_status dd_dataset_open(dd_dataset **out, const char *name_or_path, const dd_data_opts *opts);
+void dd_dataset_close(dd_dataset *d);
+/* Normalised pixels of `n` items into out f32 [n,C,H,W]: (x - mean) / std. */
+void dd_data_batch(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out);
+/* Splits off a stratified validation part of `fraction` (0..0.5) of the training items, chosen by key: the item
+ * numbers of both parts, ascending; caller frees with free(). */
+dd_status dd_data_holdout(const dd_dataset *d, double fraction, dd_key key, int32_t **train, int64_t *ntrain,
+                          int32_t **val, int64_t *nval);
+int dd_dataset_kind_count(void);
+const char *dd_dataset_kind_name(int i);
+const char *dd_dataset_kind_title(int i);
+
+/* A synthetic set: rows are class-major. images F32 [M,C,H,W] in normalised space, labels I32 [M]. */
+typedef struct dd_synset {
+    int64_t m, classes, c, h, w;
+    dd_tensor images, labels;
+    dd_tensor soft_labels; /* F32 [M,classes] or empty */
+    dd_tensor lr;          /* F32 [k] or empty */
+    double mean[16], std[16];
+    char **class_names;    /* [classes] */
+    char *json;            /* set.json's text, "{}" when new; facts beyond the fields above */
+} dd_synset;
+
+dd_status dd_synset_new(dd_synset **out, int64_t m, const dd_dataset *like);
+void dd_synset_free(dd_synset *s);
+/* Writes DIR/set.safetensors, DIR/set.json and DIR/grid.png, each atomically; makes DIR if absent. `json` is the
+ * complete text of set.json. The safetensors bytes are a pure function of the tensors. */
+dd_status dd_synset_save(const dd_synset *s, const char *dir, const char *json);
+/* Reads and cross-checks both files: shapes, dtypes, finite pixels, label range, hash of set.safetensors recorded in
+ * set.json ("sha256"), class count. A set edited by hand is refused with a sentence that says what differs. */
+dd_status dd_synset_load(dd_synset **out, const char *dir);
+/* format "npz" (images, labels[, soft_labels, lr], mean, std), "pt" (folder with images.pt, labels.pt), "png"
+ * (CLASS/NNN.png in natural colours). path: file for npz, folder for the others. DD_EINVAL names the formats. */
+dd_status dd_synset_export(const dd_synset *s, const char *format, const char *path);
+/* Writes rows of [M,C,H,W] normalised images as one PNG, a class per row, in natural colours. */
+dd_status dd_grid_png(const char *path, const dd_tensor *images, const double *mean, const double *std, int64_t per_row);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Compiled programs: bind tensors to the graph's inputs and outputs, run many times, allocate nothing. */
+#ifndef ATTAR_PROGRAM_H
+#define ATTAR_PROGRAM_H
+#include "attar/graph.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dd_program dd_program;
+typedef struct dd_backend dd_backend;
+
+/* "ref" (obvious C, f32 and f64, the oracle) or "cpu" (oneDNN, OpenBLAS, OpenMP). threads <= 0: all cores.
+ * DD_ENOTFOUND, DD_ENOMEM. */
+dd_status dd_backend_open(dd_backend **out, const char *name, int threads);
+void dd_backend_close(dd_backend *b);
+const char *dd_backend_name(const dd_backend *b);
+
+typedef struct dd_program_stats {
+    int64_t nodes;      /* live graph nodes */
+    int64_t instrs;     /* instructions of one run */
+    int64_t arena;      /* bytes of planned memory, shared scratch included */
+    int64_t unplanned;  /* what the values would take without reuse */
+    double flop;        /* contraction FLOP of one run */
+} dd_program_stats;
+
+/* Compiles everything the graph's outputs need. Reports the graph's first construction error. The graph may be
+ * freed afterwards; the backend must outlive the program. */
+dd_status dd_compile(dd_program **out, const dd_graph *g, dd_backend *b);
+void dd_program_free(dd_program *p);
+/* Binds a tensor to an input or output by name; borrowed until rebound. dtype and element count must agree.
+ * DD_ENOTFOUND for a name the graph does not have; binding an input that the program does not need is allowed. */
+dd_status dd_bind(dd_program *p, const char *name, const dd_tensor *t);
+/* Runs. DD_EINVAL names an input or output nothing is bound to; DD_ENUMERIC for a failed factorisation. An
+ * output may be bound to the same tensor as an input (written after the last read of it). */
+dd_status dd_exec(dd_program *p);
+dd_program_stats dd_program_statistics(const dd_program *p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

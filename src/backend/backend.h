@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a device must offer: prepare an instruction, launch it, release it. The compiler turns a graph into an array
+ * of dd_instr whose operands are strided views of planned memory; a backend picks a kernel for each once, at compile
+ * time, and may keep state and ask for scratch. Knows tensor and base, never the graph. */
+#ifndef ATTAR_BACKEND_BACKEND_H
+#define ATTAR_BACKEND_BACKEND_H
+#include "attar/program.h"
+
+typedef enum dd_kind {
+    DD_K_POINTWISE,  /* dst = ew(src...); all views have dst's dims, any strides (0: broadcast) */
+    DD_K_COPY,       /* dst = src, any strides on both, converts dtype */
+    DD_K_FILL,       /* dst = c, any strides */
+    DD_K_IOTA,       /* dst = index along attr[0]; dst contiguous */
+    DD_K_SUM,        /* dst dims = src dims with reduced axes 1; src any strides, dst contiguous */
+    DD_K_SUMMUL,     /* dst = SUM(src0*src1): as SUM, two sources of equal dims */
+    DD_K_MAXR,       /* as SUM */
+    DD_K_ARGMAX,     /* attr[0] axis; dst i32; contiguous */
+    DD_K_MATMUL,     /* attr ta tb; rank 3, contiguous; optional src2 bias [n] added to every row */
+    DD_K_CONV,       /* attr sh sw ph pw dh dw groups; contiguous; optional src2 bias [O] */
+    DD_K_CONV_DX,    /* src u, w */
+    DD_K_CONV_DW,    /* src x, u */
+    DD_K_SPMM,       /* attr m n transposed; src rowptr col val x */
+    DD_K_SUMPOOL,    /* attr kh kw sh sw ph pw */
+    DD_K_SUMPOOL_T,
+    DD_K_POOL_ARGMAX,
+    DD_K_GATHER,      /* attr along; src x, index; an index out of range is DD_EINVAL */
+    DD_K_SCATTER_ADD, /* attr along; src u, index; fills dst with zeros first; order of addition fixed */
+    DD_K_SAMPLE,      /* src x, A */
+    DD_K_SAMPLE_T,    /* src u, A */
+    DD_K_FACTOR,      /* dst = lower Cholesky factor of src [b,n,n]; DD_ENUMERIC names the pivot */
+    DD_K_BACKSOLVE,   /* src factor [b,n,n], B [b,n,m] -> X */
+    DD_K_LOGDET,      /* src factor [b,n,n] -> [b,1,1]: 2 sum log diag */
+    DD_K_COUNT
+} dd_kind;
+
+typedef enum dd_ew {
+    DD_EW_NEG, DD_EW_SQRT, DD_EW_EXP, DD_EW_LOG, DD_EW_SIN, DD_EW_COS, DD_EW_TANH, DD_EW_ERF, DD_EW_ACOS, DD_EW_FLOOR,
+    DD_EW_STEP, DD_EW_ADD, DD_EW_SUB, DD_EW_MUL, DD_EW_DIV, DD_EW_MAX, DD_EW_LT, DD_EW_EQ, DD_EW_SELECT, DD_EW_COUNT
+} dd_ew;
+
+typedef struct dd_view {
+    dd_dtype dtype;
+    int rank;
+    int64_t dim[DD_MAX_RANK], stride[DD_MAX_RANK]; /* stride in elements; 0 repeats, negative runs backwards */
+} dd_view;
+
+#define DD_INSTR_SRC 4
+typedef struct dd_instr dd_instr;
+typedef dd_status (*dd_kernel)(dd_backend *b, const dd_instr *in, void *scratch);
+struct dd_instr {
+    dd_kind kind;
+    dd_ew ew;
+    int nsrc;
+    dd_view dst, src[DD_INSTR_SRC];
+    int64_t attr[8];
+    double c;
+    /* set by exec before each launch; element offsets of views are already added */
+    void *out;
+    const void *in[DD_INSTR_SRC];
+    /* set by prepare */
+    dd_kernel launch;
+    void *state;
+    size_t scratch; /* bytes, 64-byte aligned, shared by all instructions */
+};
+
+struct dd_backend {
+    const char *name;
+    int threads;
+    void *self;
+    dd_status (*prepare)(dd_backend *b, dd_instr *in);
+    void (*release)(dd_backend *b, dd_instr *in);
+    void (*close)(dd_backend *b);
+};
+
+/* The reference kernel for an instruction, for backends that fall back to it; NULL if the dtype is not supported. */
+dd_kernel dd_ref_kernel(const dd_instr *in);
+dd_status dd_ref_open(dd_backend **out, int threads);
+dd_status dd_cpu_open(dd_backend **out, int threads);
+
+static inline bool dd_view_contiguous(const dd_view *v)
+{
+    int64_t s = 1;
+    for (int i = v->rank - 1; i >= 0; i--) {
+        if (v->dim[i] != 1 && v->stride[i] != s) return false;
+        s *= v->dim[i];
+    }
+    return true;
+}
+static inline int64_t dd_view_count(const dd_view *v)
+{
+    int64_t n = 1;
+    for (int i = 0; i < v->rank; i++) n *= v->dim[i];
+    return n;
+}
+#endif

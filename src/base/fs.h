@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Files and clock: whole-file reads, atomic replacement, folders. Knows the C library and POSIX. */
+#ifndef ATTAR_BASE_FS_H
+#define ATTAR_BASE_FS_H
+#include "attar/status.h"
+
+/* Reads a whole file (dd_free it); one NUL byte follows the data. Refuses more than `limit` bytes with DD_EFORMAT
+ * and the actual size. DD_ENOTFOUND, DD_EIO, DD_ENOMEM. */
+dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size);
+/* Writes PATH.tmp.PID, fsyncs it, renames it to PATH and fsyncs the folder. On failure PATH is untouched and the
+ * temporary file is gone; the message gives the system's reason ("No space left on device"). DD_EIO. */
+dd_status dd_write_file(const char *path, const void *data, size_t size);
+/* Makes the folder and its parents. DD_EIO if something that is no folder is in the way. */
+dd_status dd_make_dir(const char *path);
+bool dd_exists(const char *path);
+bool dd_is_dir(const char *path);
+/* "a/b" joined into buf; DD_EINVAL if it does not fit. */
+dd_status dd_path_join(char *buf, size_t size, const char *a, const char *b);
+/* Names in a folder (no "." and ".."), bytewise sorted; free with dd_list_free. DD_ENOTFOUND, DD_EIO, DD_ENOMEM. */
+dd_status dd_list_dir(const char *path, char ***names, size_t *n);
+void dd_list_free(char **names, size_t n);
+double dd_now(void);          /* seconds, monotonic */
+int64_t dd_peak_memory(void); /* bytes, peak resident set of the process */
+#endif

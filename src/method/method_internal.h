@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a method is to the driver: a row of options and three functions. Methods never include each other. */
+#ifndef ATTAR_METHOD_INTERNAL_H
+#define ATTAR_METHOD_INTERNAL_H
+#include "attar/method.h"
+
+/* One run, owned by the driver; methods read it and improve r->syn. */
+typedef struct dd_run {
+    const dd_dataset *data;
+    const int32_t *items;   /* training items methods may look at (the holdout is not among them) */
+    int64_t nitems;
+    dd_synset *syn;         /* class-major; images are what a method changes */
+    int64_t ipc;
+    const dd_net *net;
+    dd_backend *backend;
+    dd_aug aug;
+    dd_key key;             /* of the run: dd_key_at(key, purpose, index) */
+    double loss;            /* set by iterate */
+} dd_run;
+
+/* Memory that a checkpoint must hold beside the images: momentum buffers and the like. */
+typedef struct dd_saved {
+    const char *name;
+    dd_tensor *tensor;
+} dd_saved;
+
+typedef struct dd_method {
+    const char *name, *title, *cite;
+    const dd_option *options;      /* offsets into the method's state */
+    size_t state_size;             /* zeroed, then options filled in, then build */
+    int64_t iterations;            /* default K; 0: a coreset, build alone makes the set */
+    int order;                     /* of derivative */
+    dd_status (*build)(dd_run *r, void *state);
+    dd_status (*iterate)(dd_run *r, void *state, int64_t it);
+    int (*saved)(void *state, dd_saved out[8]); /* returns how many; NULL: none */
+    void (*fini)(void *state);
+} dd_method;
+
+/* Positions in r->items of the class's items, drawn without replacement (with wrap-around if n exceeds them). */
+dd_status dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items);
+/* Picks ipc items per class into items [classes*ipc] by "random", "herding", "kcenter" or "kmeans", on embeddings of a
+ * network trained on r->items (random needs none). DD_EINVAL names a class with fewer items than ipc. */
+dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epochs, int32_t *items);
+#endif

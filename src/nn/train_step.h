@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Optimiser steps and the training/testing programs that eval/ and method/ share.
+ * Knows graph, exec, tensor, base. */
+#ifndef ATTAR_NN_TRAIN_STEP_H
+#define ATTAR_NN_TRAIN_STEP_H
+#include "attar/net.h"
+
+/* SGD as the references define it: g' = g + w*theta; v = g' on the first step, else mu*v + g'; theta -= lr*v.
+ * (v starts at zero, which gives the same first step.) Host side, for pixels and learning rates. */
+void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay);
+
+/* One training program per batch size: theta, v (and v2 for Adam), x, y, aug, lr -> updated in place. */
+typedef struct dd_trainer dd_trainer;
+typedef struct dd_trainer_opts {
+    bool adam;
+    double momentum, weight_decay;
+    dd_aug aug;
+} dd_trainer_opts;
+dd_status dd_trainer_new(dd_trainer **out, dd_backend *b, const dd_net *net, const dd_trainer_opts *o);
+void dd_trainer_free(dd_trainer *t);
+/* Fresh theta from key; optimiser state emptied. */
+dd_status dd_trainer_reset(dd_trainer *t, dd_key key);
+void dd_trainer_restart(dd_trainer *t); /* empties the optimiser state only */
+dd_tensor *dd_trainer_theta(dd_trainer *t);
+/* One step on x [B,C,H,W] and y [B,classes] (f32, any B; programs are cached by size). Augmentation drawn from key,
+ * per image. loss may be NULL. */
+dd_status dd_trainer_step(dd_trainer *t, const float *x, const float *y, int64_t n, double lr, dd_key key, double *loss);
+/* Logits [n,classes] without augmentation (batch norm: frozen running statistics). */
+dd_status dd_trainer_logits(dd_trainer *t, const float *x, int64_t n, float *logits);
+/* Embeddings [n,F] likewise. */
+dd_status dd_trainer_features(dd_trainer *t, const float *x, int64_t n, float *features);
+#endif
