@@ -5,6 +5,7 @@
 #ifndef ATTAR_GRAPH_NODE_H
 #define ATTAR_GRAPH_NODE_H
 #include "attar/graph.h"
+#include "base/memory.h"
 
 typedef enum dd_op {
 #define DD_OP(name, family, arity, flags, shapes, vjp_text) DD_OP_##name,
@@ -61,6 +62,9 @@ dd_status dd_graph_verify(const dd_graph *g);
  * CONV_DW, SUMPOOL_T, SCATTER_ADD, SAMPLE, SAMPLE_T) and is recomputed and compared for the others. */
 dd_val dd_node_make(dd_graph *g, dd_op op, dd_dtype dtype, dd_shape shape, int nsrc, const uint32_t *src, int nattr,
                     const int64_t *attr, double c, const char *name);
+/* Appends the graph to *out: one node a line, or as Graphviz. */
+void dd_graph_print(const dd_graph *g, dd_str *out);
+void dd_graph_dot(const dd_graph *g, dd_str *out);
 const char *dd_op_name(dd_op op);
 unsigned dd_op_flags(dd_op op);
 #endif
