@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matrix products through CBLAS, and the number of threads of OpenMP and OpenBLAS. The only file that includes
+ * cblas.h. OpenBLAS must be its OpenMP flavour: a call from inside a parallel region then uses one thread. */
+#include "backend/cpu/cpu_internal.h"
+
+#include <cblas.h>
+#include <limits.h>
+#include <omp.h>
+#include <string.h>
+
+/* Products below this many multiplications are done whole by one thread each. */
+enum { SMALL = 2000000 };
+
+void dd_cpu_threads(const dd_backend *b)
+{
+    if (omp_get_max_threads() != b->threads) omp_set_num_threads(b->threads);
+    if (openblas_get_num_threads() != b->threads) openblas_set_num_threads(b->threads);
+}
+
+typedef struct product {
+    bool ta, tb, f64;
+    int m, n, k;
+    int64_t batch, sa, sb; /* strides of the batch, elements */
+} product;
+
+static CBLAS_TRANSPOSE flag(bool t)
+{
+    return t ? CblasTrans : CblasNoTrans;
+}
+
+void dd_cpu_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta,
+                  float *y)
+{
+    cblas_sgemm(CblasRowMajor, flag(ta), flag(tb), (int)m, (int)n, (int)k, 1.0f, a, (int)(ta ? m : k), b,
+                (int)(tb ? k : n), beta, y, (int)n);
+}
+
+void dd_cpu_solve_lower(dd_dtype t, int64_t n, int64_t m, const void *l, void *x)
+{
+    for (int step = 0; step < 2; step++) {
+        const CBLAS_TRANSPOSE tr = flag(step == 1);
+        if (t == DD_F32)
+            cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, tr, CblasNonUnit, (int)n, (int)m, 1.0f, l, (int)n, x, (int)m);
+        else
+            cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, tr, CblasNonUnit, (int)n, (int)m, 1.0, l, (int)n, x, (int)m);
+    }
+}
+
+/* Copies the bias into every row of y, which the product is then added to. */
+static void spread_bias(const product *p, const void *bias, char *y, size_t size)
+{
+    for (int64_t i = 0; i < p->m; i++) memcpy(y + (size_t)i * (size_t)p->n * size, bias, (size_t)p->n * size);
+}
+
+static void one(const product *p, const dd_instr *in, int64_t t)
+{
+    const size_t size = p->f64 ? sizeof(double) : sizeof(float);
+    const char *a = (const char *)in->in[0] + t * p->sa * (int64_t)size;
+    const char *b = (const char *)in->in[1] + t * p->sb * (int64_t)size;
+    char *y = (char *)in->out + (size_t)t * (size_t)p->m * (size_t)p->n * size;
+    const bool bias = in->nsrc > 2;
+    const int lda = p->ta ? p->m : p->k, ldb = p->tb ? p->k : p->n;
+    if (bias) spread_bias(p, in->in[2], y, size);
+    if (p->f64)
+        cblas_dgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0, (const double *)(const void *)a, lda,
+                    (const double *)(const void *)b, ldb, bias ? 1.0 : 0.0, (double *)(void *)y, p->n);
+    else
+        dd_cpu_sgemm(p->ta, p->tb, p->m, p->n, p->k, (const float *)(const void *)a, (const float *)(const void *)b,
+                     bias ? 1.0f : 0.0f, (float *)(void *)y);
+}
+
+static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
+{
+    (void)scratch;
+    const bool ta = in->attr[0] != 0;
+    const int64_t m = in->dst.dim[1], n = in->dst.dim[2], k = in->src[0].dim[ta ? 1 : 2];
+    const product p = {.ta = ta, .tb = in->attr[1] != 0, .f64 = in->dst.dtype == DD_F64, .m = (int)m, .n = (int)n,
+                       .k = (int)k, .batch = in->dst.dim[0], .sa = in->src[0].dim[0] == 1 ? 0 : m * k,
+                       .sb = in->src[1].dim[0] == 1 ? 0 : k * n};
+    dd_cpu_threads(b);
+    if (p.batch > 1 && m * n * k < SMALL) {
+#pragma omp parallel for schedule(static) num_threads(b->threads) if (p.batch * m * n * k >= DD_CPU_GRAIN)
+        for (int64_t t = 0; t < p.batch; t++) one(&p, in, t);
+    } else {
+        for (int64_t t = 0; t < p.batch; t++) one(&p, in, t);
+    }
+    return DD_OK;
+}
+
+dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in)
+{
+    (void)b;
+    for (int i = 1; i < 3; i++)
+        if (in->dst.dim[i] > INT_MAX || in->src[0].dim[i] > INT_MAX) return DD_OK;
+    in->launch = launch;
+    return DD_OK;
+}

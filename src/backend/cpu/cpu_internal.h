@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the CPU backend share: the prepare function of each, the state an instruction may own, and how
+ * loops are vectorised. A prepare function is called with the reference kernel already in place; it replaces the
+ * kernel where it can do better and otherwise leaves it. Seen by cpu/ only. */
+#ifndef ATTAR_BACKEND_CPU_INTERNAL_H
+#define ATTAR_BACKEND_CPU_INTERNAL_H
+#include "backend/backend.h"
+
+/* The first member of whatever in->state points to. */
+typedef struct dd_cpu_state dd_cpu_state;
+struct dd_cpu_state {
+    void (*release)(dd_cpu_state *s);
+};
+
+/* Loop functions are compiled for several instruction sets and chosen when the program loads. Sanitizers run before
+ * the choice can be made, and clang 14 does not know the attribute. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) &&                \
+    !defined(__SANITIZE_THREAD__)
+#define DD_SIMD __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define DD_SIMD
+#endif
+
+/* Fewer elements than this are not worth waking other threads. */
+#define DD_CPU_GRAIN 32768
+
+dd_status dd_cpu_pointwise_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_reduce_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_pool_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_index_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_sample_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_spmm_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
+/* CONV_DX onto few channels; false if the shape is not its own. */
+bool dd_cpu_conv_dx_prepare(dd_backend *b, dd_instr *in);
+
+/* oneDNN's engine and stream: opened with the backend. */
+dd_status dd_cpu_engine_open(void **engine);
+void dd_cpu_engine_close(void *engine);
+
+/* Makes OpenMP and OpenBLAS use b->threads from here on; cheap when they do already. */
+void dd_cpu_threads(const dd_backend *b);
+/* y [m,n] = op(a) op(b) + beta y, row-major and dense; one thread when called from a parallel region. */
+void dd_cpu_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta,
+                  float *y);
+/* x [n,m] = (l l^T)^-1 x for lower triangular l [n,n], row-major; t is f32 or f64. */
+void dd_cpu_solve_lower(dd_dtype t, int64_t n, int64_t m, const void *l, void *x);
+#endif

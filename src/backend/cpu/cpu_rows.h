@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Row functions: the innermost loops of pointwise kernels and reductions, one table for each precision. Strides are
+ * in elements; 1 and 0 are fast. */
+#ifndef ATTAR_BACKEND_CPU_ROWS_H
+#define ATTAR_BACKEND_CPU_ROWS_H
+#include "backend/backend.h"
+
+/* y[i * sy] = f(x[0][i * sx[0]], ...), i < n; y may be one of the sources. */
+typedef void (*dd_row_map)(int64_t n, void *y, int64_t sy, const void *const *x, const int64_t *sx);
+/* The sum, sum of products or maximum of a row. */
+typedef double (*dd_row_fold)(int64_t n, const void *const *x, const int64_t *sx);
+/* The same element by element into acc[i]. */
+typedef void (*dd_row_into)(int64_t n, double *acc, const void *const *x, const int64_t *sx);
+
+typedef struct dd_rows {
+    dd_row_map map[DD_EW_COUNT], copy;
+    dd_row_fold sum, dot, max;
+    dd_row_into sum_into, dot_into, max_into;
+} dd_rows;
+
+extern const dd_rows dd_cpu_rows_f32, dd_cpu_rows_f64;
+#endif
