@@ -10,12 +10,16 @@
  * (v starts at zero, which gives the same first step.) Host side, for pixels and learning rates. */
 void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay);
 
+/* As dd_aug_draw, but every row gets all strategies of the list, composed: ordinary augmentation ("crop_flip"). */
+void dd_aug_draw_all(dd_aug a, dd_image image, dd_key key, int64_t n, float *params);
+
 /* One training program per batch size: theta, v (and v2 for Adam), x, y, aug, lr -> updated in place. */
 typedef struct dd_trainer dd_trainer;
 typedef struct dd_trainer_opts {
     bool adam;
     double momentum, weight_decay;
     dd_aug aug;
+    bool aug_all; /* every image gets every strategy of aug; false: one strategy a batch, as DSA has it */
 } dd_trainer_opts;
 dd_status dd_trainer_new(dd_trainer **out, dd_backend *b, const dd_net *net, const dd_trainer_opts *o);
 void dd_trainer_free(dd_trainer *t);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Optimiser steps: SGD on the host for pixels and learning rates, SGD and Adam as parts of a training graph.
+ * Weight decay hits every parameter, biases and norm scales included, as in the references. Knows graph. */
+#include "nn/step_internal.h"
+
+void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay)
+{
+    const float mu = (float)momentum, decay = (float)weight_decay, rate = (float)lr;
+    for (int64_t i = 0; i < n; i++) {
+        v[i] = mu * v[i] + (g[i] + decay * x[i]);
+        x[i] -= rate * v[i];
+    }
+}
+
+dd_step_state dd_step_sgd(dd_graph *g, dd_step_state s, dd_val grad, dd_val lr, double momentum, double weight_decay)
+{
+    const dd_val decayed = dd_add(g, grad, dd_scale(g, s.theta, weight_decay));
+    dd_step_state next = s;
+    next.v1 = dd_add(g, dd_scale(g, s.v1, momentum), decayed);
+    next.theta = dd_sub(g, s.theta, dd_mul(g, lr, next.v1));
+    return next;
+}
+
+dd_step_state dd_step_adam(dd_graph *g, dd_step_state s, dd_val grad, dd_val lr, dd_val fix1, dd_val fix2,
+                           double weight_decay)
+{
+    const dd_val decayed = dd_add(g, grad, dd_scale(g, s.theta, weight_decay));
+    dd_step_state next = s;
+    next.v1 = dd_add(g, dd_scale(g, s.v1, DD_ADAM_BETA1), dd_scale(g, decayed, 1 - DD_ADAM_BETA1));
+    next.v2 = dd_add(g, dd_scale(g, s.v2, DD_ADAM_BETA2), dd_scale(g, dd_square(g, decayed), 1 - DD_ADAM_BETA2));
+    const dd_val root = dd_addc(g, dd_sqrt(g, dd_mul(g, next.v2, fix2)), DD_ADAM_EPS);
+    next.theta = dd_sub(g, s.theta, dd_mul(g, lr, dd_div(g, dd_mul(g, next.v1, fix1), root)));
+    return next;
+}
