@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The seams between the compiler's passes. Seen by compile/ only. */
+#ifndef ATTAR_COMPILE_PASSES_H
+#define ATTAR_COMPILE_PASSES_H
+#include "compile/compile.h"
+
+/* prune.c: live[size] and readers[size], zeroed by the caller. A node is live if an output needs it; readers counts
+ * the edges from live nodes plus one per output. readers may be NULL. Returns the number of live nodes. */
+int64_t dd_mark_live(const dd_graph *g, bool *live, uint32_t *readers);
+
+/* Rebuilds the live part of g into a new graph; `make` maps one node, given the ids of its sources in the new graph.
+ * ctx is passed through. DD_ENOMEM or the first error of the new graph. */
+typedef dd_val (*dd_rewrite)(dd_graph *to, const dd_node *n, const uint32_t *src, void *ctx);
+dd_status dd_rebuild(const dd_graph *g, dd_graph **out, dd_rewrite make, void *ctx);
+/* The node as it is, on new sources: the rewrite that only prunes. */
+dd_val dd_rewrite_none(dd_graph *to, const dd_node *n, const uint32_t *src, void *ctx);
+
+/* fold.c: the value of a pointwise op on constants v, rounded to t; false for an op that is not pointwise. */
+bool dd_fold(dd_op op, dd_dtype t, const double *v, double *out);
+
+/* simplify.c: algebraic rewrites until nothing changes. Takes *g (owned) and replaces it. */
+dd_status dd_simplify(dd_graph **g);
+/* patterns.c: graph to graph: sums of PADs over disjoint ranges become a CONCAT. Takes *g and replaces it. */
+dd_status dd_join_pads(dd_graph **g);
+
+/* patterns.c: instructions that cover several nodes. */
+typedef enum dd_fusion_kind { DD_FUSE_NONE, DD_FUSE_BIAS, DD_FUSE_SUMMUL } dd_fusion_kind;
+typedef struct dd_fusion {
+    dd_fusion_kind kind;
+    uint32_t body; /* BIAS: the CONV or MATMUL; SUMMUL: the MUL */
+    uint32_t bias; /* BIAS: the node whose elements are the bias */
+    bool covered;  /* this node is computed by the instruction of its reader */
+} dd_fusion;
+/* f [size], zeroed. */
+void dd_match_patterns(const dd_graph *g, const uint32_t *readers, const bool *live, dd_fusion *f);
+
+/* views.c: strided views as algebra */
+dd_view dd_view_whole(dd_dtype t, dd_shape s);
+dd_shape dd_view_shape(const dd_view *v);
+/* The same elements with dims s, without moving any; false if strides do not allow it. */
+bool dd_view_reshape(const dd_view *v, dd_shape s, dd_view *out);
+/* Fewer, longer axes for views of equal dims: axes of size 1 vanish, neighbours that step alike merge. `reduced` has a
+ * bit per axis; axes of different kind never merge. The new mask is returned. At least rank 1 remains. */
+unsigned dd_views_collapse(int n, dd_view *const v[], unsigned reduced);
+bool dd_view_same(const dd_view *a, const dd_view *b); /* dims and strides that matter */
+
+/* lower.c: nodes to steps and slots. */
+dd_status dd_lower(dd_compiled *c, const dd_graph *g, unsigned leave_out);
+/* place.c: steps that copy a whole slot are dropped where its writer can write the copy's target itself. */
+dd_status dd_sink_copies(dd_compiled *c);
+/* plan.c: in-place reuse, then offsets. */
+dd_status dd_plan(dd_compiled *c, bool reuse);
+#endif

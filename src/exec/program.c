@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Programs: the compiled instructions with memory, kernels and bound tensors. Binding marks the pointers stale; the
+ * next run resolves them once, and then a run is a loop over launches. Knows compile, backend.h, tensor, base. */
+#include "exec/program_internal.h"
+
+#include "base/memory.h"
+#include "compile/compile.h"
+#include "exec/workspace.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct dd_program {
+    dd_compiled c;
+    dd_backend *backend;
+    dd_workspace arena, consts, scratch;
+    void **bound; /* [nbinding] data of the tensor, NULL: none */
+    size_t nonce, nstep; /* prepared instructions */
+    bool stale;
+};
+
+/* ---- pointers ---- */
+
+static char *base_of(const dd_program *p, int slot)
+{
+    const dd_slot *s = &p->c.slot[slot];
+    switch (s->kind) {
+    case DD_SLOT_ARENA: return (char *)p->arena.p + s->offset;
+    case DD_SLOT_CONST: return (char *)p->consts.p + s->offset;
+    default: return p->bound[s->binding];
+    }
+}
+
+static char *address(const dd_program *p, dd_place at, dd_dtype t)
+{
+    return base_of(p, at.slot) + at.offset * (int64_t)dd_dtype_size(t);
+}
+
+static void resolve(dd_program *p, dd_command *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dd_command *k = &list[i];
+        k->in.out = address(p, k->out, k->in.dst.dtype);
+        for (int j = 0; j < k->in.nsrc; j++) k->in.in[j] = address(p, k->src[j], k->in.src[j].dtype);
+    }
+}
+
+static dd_status launch(dd_program *p, dd_command *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) DD_TRY(list[i].in.launch(p->backend, &list[i].in, p->scratch.p));
+    return DD_OK;
+}
+
+/* ---- making ---- */
+
+static dd_status prepare(dd_program *p, dd_command *list, size_t n, size_t *done, size_t *scratch)
+{
+    for (; *done < n; ++*done) {
+        dd_instr *in = &list[*done].in;
+        DD_TRY(p->backend->prepare(p->backend, in));
+        if (in->scratch > *scratch) *scratch = in->scratch;
+    }
+    return DD_OK;
+}
+
+static dd_status make(dd_program *p, const dd_graph *g, unsigned leave_out)
+{
+    size_t scratch = 0;
+    DD_TRY(dd_compile_graph(&p->c, g, leave_out));
+    p->bound = dd_alloc(p->c.nbinding + 1, sizeof *p->bound);
+    if (!p->bound) return dd_fail(DD_ENOMEM, "out of memory for a program");
+    DD_TRY(prepare(p, p->c.once, p->c.nonce, &p->nonce, &scratch));
+    DD_TRY(prepare(p, p->c.step, p->c.nstep, &p->nstep, &scratch));
+    DD_TRY(dd_workspace_init(&p->arena, p->c.arena));
+    DD_TRY(dd_workspace_init(&p->consts, p->c.consts));
+    DD_TRY(dd_workspace_init(&p->scratch, scratch));
+    p->c.stats.arena += (int64_t)(p->c.consts + scratch);
+    p->stale = true;
+    resolve(p, p->c.once, p->c.nonce);
+    return launch(p, p->c.once, p->c.nonce);
+}
+
+dd_status dd_compile_with(dd_program **out, const dd_graph *g, dd_backend *b, unsigned leave_out)
+{
+    *out = NULL;
+    dd_program *p = dd_alloc(1, sizeof *p);
+    if (!p) return dd_fail(DD_ENOMEM, "out of memory for a program");
+    p->backend = b;
+    const dd_status status = make(p, g, leave_out);
+    if (status == DD_OK)
+        *out = p;
+    else
+        dd_program_free(p);
+    return status;
+}
+
+dd_status dd_compile(dd_program **out, const dd_graph *g, dd_backend *b)
+{
+    return dd_compile_with(out, g, b, 0);
+}
+
+void dd_program_free(dd_program *p)
+{
+    if (!p) return;
+    for (size_t i = 0; i < p->nonce; i++) p->backend->release(p->backend, &p->c.once[i].in);
+    for (size_t i = 0; i < p->nstep; i++) p->backend->release(p->backend, &p->c.step[i].in);
+    dd_workspace_fini(&p->arena);
+    dd_workspace_fini(&p->consts);
+    dd_workspace_fini(&p->scratch);
+    dd_free(p->bound);
+    dd_compiled_free(&p->c);
+    dd_free(p);
+}
+
+/* ---- binding ---- */
+
+static dd_status check_bind(const dd_binding *b, const dd_tensor *t)
+{
+    char want[128], has[128];
+    const char *role = b->output ? "output" : "input";
+    if (t->dtype == b->dtype && t->data && dd_shape_count(t->shape) == dd_shape_count(b->shape)) return DD_OK;
+    dd_shape_text(b->shape, want, sizeof want);
+    if (!t->data) return dd_fail(DD_EINVAL, "%s \"%s\" needs %s %s, the tensor has no data", role, b->name,
+                                 dd_dtype_name(b->dtype), want);
+    return dd_fail(DD_EINVAL, "%s \"%s\" is %s %s (%lld elements), the tensor is %s %s (%lld elements)", role, b->name,
+                   dd_dtype_name(b->dtype), want, (long long)dd_shape_count(b->shape), dd_dtype_name(t->dtype),
+                   dd_shape_text(t->shape, has, sizeof has), (long long)dd_shape_count(t->shape));
+}
+
+/* Every name the program has, for the message about one that it has not. */
+static dd_status unknown_name(const dd_program *p, const char *name)
+{
+    char list[256] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < p->c.nbinding && at + 1 < sizeof list; i++) {
+        const int n = snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", p->c.binding[i].name);
+        if (n > 0) at += (size_t)n;
+    }
+    return dd_fail(DD_ENOTFOUND, "the program has no input or output \"%s\": it has %s", name, list);
+}
+
+dd_status dd_bind(dd_program *p, const char *name, const dd_tensor *t)
+{
+    bool found = false;
+    for (size_t i = 0; i < p->c.nbinding; i++) {
+        const dd_binding *b = &p->c.binding[i];
+        if (strcmp(b->name, name) != 0) continue;
+        DD_TRY(check_bind(b, t));
+        found = true;
+        if (p->bound[i] == t->data) continue;
+        p->bound[i] = t->data;
+        p->stale = true;
+    }
+    return found ? DD_OK : unknown_name(p, name);
+}
+
+/* ---- running ---- */
+
+static dd_status check_bound(const dd_program *p)
+{
+    for (size_t i = 0; i < p->c.nbinding; i++) {
+        const dd_binding *b = &p->c.binding[i];
+        char want[128];
+        if (p->bound[i] || b->slot < 0) continue;
+        return dd_fail(DD_EINVAL, "nothing is bound to %s \"%s\", which needs %s %s: call dd_bind before dd_exec",
+                       b->output ? "output" : "input", b->name, dd_dtype_name(b->dtype),
+                       dd_shape_text(b->shape, want, sizeof want));
+    }
+    return DD_OK;
+}
+
+dd_status dd_exec(dd_program *p)
+{
+    if (p->stale) {
+        DD_TRY(check_bound(p));
+        resolve(p, p->c.step, p->c.nstep);
+        p->stale = false;
+    }
+    return launch(p, p->c.step, p->c.nstep);
+}
+
+dd_program_stats dd_program_statistics(const dd_program *p)
+{
+    return p->c.stats;
+}

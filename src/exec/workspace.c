@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Large blocks come from the system in huge pages, small ones from the heap. Knows base and the operating system. */
+#include "exec/workspace.h"
+
+#include "base/memory.h"
+
+#include <sys/mman.h>
+
+enum { HUGE_BYTES = 2 << 20, PAGE = 4096 };
+
+static void *map(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(p, bytes, MADV_HUGEPAGE); /* a hint: without it the program is only slower */
+#endif
+    for (size_t i = 0; i < bytes; i += PAGE) ((volatile char *)p)[i] = 0;
+    return p;
+}
+
+dd_status dd_workspace_init(dd_workspace *w, size_t bytes)
+{
+    *w = (dd_workspace){.bytes = bytes, .mapped = bytes >= HUGE_BYTES};
+    if (!bytes) return DD_OK;
+    w->p = w->mapped ? map(bytes) : dd_alloc(bytes, 1);
+    if (w->p) return DD_OK;
+    *w = (dd_workspace){0};
+    return dd_fail(DD_ENOMEM, "a program needs %zu bytes of memory, the system has not that much: use a smaller batch",
+                   bytes);
+}
+
+void dd_workspace_fini(dd_workspace *w)
+{
+    if (w->mapped)
+        munmap(w->p, w->bytes);
+    else
+        dd_free(w->p);
+    *w = (dd_workspace){0};
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The memory of a program: one block, zeroed and touched when it is made, so that runs neither allocate nor fault.
+ * Knows base and the operating system. */
+#ifndef ATTAR_EXEC_WORKSPACE_H
+#define ATTAR_EXEC_WORKSPACE_H
+#include "attar/status.h"
+
+typedef struct dd_workspace {
+    void *p; /* 64-byte aligned; NULL if bytes is 0 */
+    size_t bytes;
+    bool mapped;
+} dd_workspace;
+
+dd_status dd_workspace_init(dd_workspace *w, size_t bytes); /* DD_ENOMEM */
+void dd_workspace_fini(dd_workspace *w);
+#endif
