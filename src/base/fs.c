@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Whole-file reads, atomic replacement, folders, clock and peak memory. Knows the C library and POSIX. */
+#include "base/fs.h"
+
+#include "base/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static dd_status read_all(int fd, const char *path, size_t size, char *p)
+{
+    for (size_t got = 0; got < size;) {
+        const ssize_t n = read(fd, p + got, size - got);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return dd_fail(DD_EIO, "%s: reading failed: %s", path, strerror(errno));
+        if (n == 0) return dd_fail(DD_EIO, "%s: ended after %zu of %zu bytes while being read", path, got, size);
+        got += (size_t)n;
+    }
+    return DD_OK;
+}
+
+static dd_status file_size(int fd, const char *path, size_t limit, size_t *size)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) return dd_fail(DD_EIO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode)) return dd_fail(DD_EFORMAT, "%s is not a regular file", path);
+    if ((uintmax_t)st.st_size > limit)
+        return dd_fail(DD_EFORMAT, "%s has %jd bytes, more than the %zu allowed here", path, (intmax_t)st.st_size, limit);
+    *size = (size_t)st.st_size;
+    return DD_OK;
+}
+
+dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size)
+{
+    *data = NULL;
+    *size = 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return dd_fail(errno == ENOENT ? DD_ENOTFOUND : DD_EIO, "%s: %s", path, strerror(errno));
+    size_t n = 0;
+    char *p = NULL;
+    dd_status s = file_size(fd, path, limit, &n);
+    if (s == DD_OK && !(p = dd_alloc(n + 1, 1))) s = dd_fail(DD_ENOMEM, "%s: out of memory for %zu bytes", path, n);
+    if (s == DD_OK) s = read_all(fd, path, n, p);
+    close(fd);
+    if (s != DD_OK) {
+        dd_free(p);
+        return s;
+    }
+    *data = p;
+    *size = n;
+    return DD_OK;
+}
+
+static dd_status write_all(int fd, const char *path, const char *p, size_t size)
+{
+    for (size_t put = 0; put < size;) {
+        const ssize_t n = write(fd, p + put, size - put);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0)
+            return dd_fail(DD_EIO, "%s: writing failed after %zu of %zu bytes: %s", path, put, size, strerror(errno));
+        put += (size_t)n;
+    }
+    return fsync(fd) == 0 ? DD_OK : dd_fail(DD_EIO, "%s: fsync failed: %s", path, strerror(errno));
+}
+
+static void sync_folder(const char *path)
+{
+    char copy[PATH_MAX];
+    snprintf(copy, sizeof copy, "%s", path);
+    const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd); /* the rename is done; a folder that cannot be synced is no failure */
+    close(fd);
+}
+
+dd_status dd_write_file(const char *path, const void *data, size_t size)
+{
+    char tmp[PATH_MAX];
+    const int len = snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long)getpid());
+    if (len < 0 || (size_t)len >= sizeof tmp) return dd_fail(DD_EINVAL, "path is too long: %s", path);
+    const int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return dd_fail(DD_EIO, "%s: cannot be written: %s", path, strerror(errno));
+    dd_status s = write_all(fd, path, data, size);
+    if (close(fd) != 0 && s == DD_OK) s = dd_fail(DD_EIO, "%s: closing failed: %s", path, strerror(errno));
+    if (s == DD_OK && rename(tmp, path) != 0) s = dd_fail(DD_EIO, "%s: rename failed: %s", path, strerror(errno));
+    if (s == DD_OK) sync_folder(path);
+    else unlink(tmp);
+    return s;
+}
+
+static dd_status make_one(const char *path)
+{
+    if (mkdir(path, 0777) == 0 || (errno == EEXIST && dd_is_dir(path))) return DD_OK;
+    return dd_fail(DD_EIO, "%s: cannot make the folder: %s", path, strerror(errno == EEXIST ? ENOTDIR : errno));
+}
+
+dd_status dd_make_dir(const char *path)
+{
+    char part[PATH_MAX];
+    const size_t n = strlen(path);
+    if (n == 0 || n >= sizeof part) return dd_fail(DD_EINVAL, "a folder's path must have 1 to %zu bytes", sizeof part - 1);
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i < n; i++) {
+        if (part[i] != '/') continue;
+        part[i] = '\0';
+        DD_TRY(make_one(part));
+        part[i] = '/';
+    }
+    return make_one(part);
+}
+
+bool dd_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool dd_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+dd_status dd_path_join(char *buf, size_t size, const char *a, const char *b)
+{
+    const size_t n = strlen(a);
+    const char *slash = n == 0 || a[n - 1] == '/' ? "" : "/";
+    const int len = snprintf(buf, size, "%s%s%s", a, slash, b);
+    return len >= 0 && (size_t)len < size ? DD_OK : dd_fail(DD_EINVAL, "path is too long: %s/%s", a, b);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static dd_status add_name(char ***names, size_t *n, size_t *cap, const char *name)
+{
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return DD_OK;
+    DD_TRY(dd_grow((void **)names, cap, *n + 1, sizeof **names));
+    if (!((*names)[*n] = dd_strdup(name))) return dd_fail(DD_ENOMEM, "out of memory for a list of files");
+    (*n)++;
+    return DD_OK;
+}
+
+dd_status dd_list_dir(const char *path, char ***names, size_t *n)
+{
+    size_t cap = 0;
+    *names = NULL;
+    *n = 0;
+    DIR *d = opendir(path);
+    if (!d) return dd_fail(errno == ENOENT ? DD_ENOTFOUND : DD_EIO, "%s: %s", path, strerror(errno));
+    dd_status s = DD_OK;
+    for (const struct dirent *e; s == DD_OK && (e = readdir(d));) s = add_name(names, n, &cap, e->d_name);
+    closedir(d);
+    if (s != DD_OK) {
+        dd_list_free(*names, *n);
+        *names = NULL;
+        *n = 0;
+        return s;
+    }
+    if (*n) qsort(*names, *n, sizeof **names, by_name);
+    return DD_OK;
+}
+
+void dd_list_free(char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) dd_free(names[i]);
+    dd_free(names);
+}
+
+double dd_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int64_t dd_peak_memory(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (int64_t)u.ru_maxrss * 1024 : 0;
+}
