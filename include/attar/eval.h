@@ -46,7 +46,7 @@ typedef struct dd_train_opts {
     double lr, momentum, weight_decay; /* 0.05, 0.9, 5e-4 */
     char optimiser[16];                /* "sgd" | "adam" */
     char schedule[16];                 /* "cosine" | "step" | "constant" */
-    char aug[64];                      /* "none", a DSA list */
+    char aug[64];                      /* "none" or a DSA list, all of it for every image ("crop_flip") */
 } dd_train_opts;
 #define DD_TRAIN_OPTS_INIT {15, 128, 0.05, 0.9, 5e-4, "sgd", "cosine", "none"}
 /* Ordinary training on real data; theta receives P floats (caller frees with dd_tensor_fini). accuracy on the test

@@ -4,6 +4,7 @@
  * where every parameter is a leaf and only shapes matter, and on the caller's graph, where parameters are views
  * of one flat vector theta. Knows graph, tensor, base and the rows of nets.def. */
 #include "nn/net_internal.h"
+#include "nn/train_step.h"
 
 #include "base/memory.h"
 
@@ -262,6 +263,16 @@ int dd_net_params(const dd_net *n)
 const dd_param_info *dd_net_param(const dd_net *n, int i)
 {
     return i >= 0 && i < n->nparams ? &n->slot[i].info : NULL;
+}
+
+dd_image dd_net_image(const dd_net *n)
+{
+    return n->image;
+}
+
+int64_t dd_net_classes(const dd_net *n)
+{
+    return n->classes;
 }
 
 /* --- initial values --- */

@@ -6,18 +6,23 @@
 
 void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay)
 {
-    const float mu = (float)momentum, decay = (float)weight_decay, rate = (float)lr;
+    const float mu = (float)momentum, wd = (float)weight_decay, rate = (float)lr;
     for (int64_t i = 0; i < n; i++) {
-        v[i] = mu * v[i] + (g[i] + decay * x[i]);
+        v[i] = mu * v[i] + (g[i] + wd * x[i]);
         x[i] -= rate * v[i];
     }
 }
 
+static dd_val decay(dd_graph *g, dd_val grad, dd_val theta, double weight_decay)
+{
+    return weight_decay > 0 ? dd_add(g, grad, dd_scale(g, theta, weight_decay)) : grad;
+}
+
 dd_step_state dd_step_sgd(dd_graph *g, dd_step_state s, dd_val grad, dd_val lr, double momentum, double weight_decay)
 {
-    const dd_val decayed = dd_add(g, grad, dd_scale(g, s.theta, weight_decay));
+    const dd_val decayed = decay(g, grad, s.theta, weight_decay);
     dd_step_state next = s;
-    next.v1 = dd_add(g, dd_scale(g, s.v1, momentum), decayed);
+    next.v1 = momentum > 0 ? dd_add(g, dd_scale(g, s.v1, momentum), decayed) : decayed;
     next.theta = dd_sub(g, s.theta, dd_mul(g, lr, next.v1));
     return next;
 }
@@ -25,7 +30,7 @@ dd_step_state dd_step_sgd(dd_graph *g, dd_step_state s, dd_val grad, dd_val lr, 
 dd_step_state dd_step_adam(dd_graph *g, dd_step_state s, dd_val grad, dd_val lr, dd_val fix1, dd_val fix2,
                            double weight_decay)
 {
-    const dd_val decayed = dd_add(g, grad, dd_scale(g, s.theta, weight_decay));
+    const dd_val decayed = decay(g, grad, s.theta, weight_decay);
     dd_step_state next = s;
     next.v1 = dd_add(g, dd_scale(g, s.v1, DD_ADAM_BETA1), dd_scale(g, decayed, 1 - DD_ADAM_BETA1));
     next.v2 = dd_add(g, dd_scale(g, s.v2, DD_ADAM_BETA2), dd_scale(g, dd_square(g, decayed), 1 - DD_ADAM_BETA2));

@@ -6,6 +6,10 @@
 #define ATTAR_NN_TRAIN_STEP_H
 #include "attar/net.h"
 
+/* What the network was opened for. */
+dd_image dd_net_image(const dd_net *n);
+int64_t dd_net_classes(const dd_net *n);
+
 /* SGD as the references define it: g' = g + w*theta; v = g' on the first step, else mu*v + g'; theta -= lr*v.
  * (v starts at zero, which gives the same first step.) Host side, for pixels and learning rates. */
 void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How good is a small training set: train fresh networks on it by a protocol, test each once at the end.
+ * Progress counts epochs over all networks. A network whose loss stops being a number is tested as it stands, so
+ * that one bad start does not end a long run. Knows nn, data, tensor, base. */
+#include "eval/fit.h"
+
+#include "base/fs.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct job {
+    const dd_dataset *d;
+    const dd_split *split;
+    const int32_t *items;
+    int64_t nitems;
+    const dd_protocol *p;
+    int64_t repeats;
+    dd_key key;
+    dd_train_fn fn;
+    void *self;
+    double rate;
+} job;
+
+static double rate_now(const void *self, int64_t step)
+{
+    (void)step;
+    return ((const job *)self)->rate;
+}
+
+static dd_status check_labels(const dd_tensor *labels, int64_t m, int64_t classes)
+{
+    char text[128];
+    const bool soft = labels->dtype == DD_F32 && dd_shape_equal(labels->shape, DD_SHAPE(m, classes));
+    const bool hard = labels->dtype == DD_I32 && dd_shape_equal(labels->shape, DD_SHAPE(m));
+    if (!soft && !hard)
+        return dd_fail(DD_EINVAL,
+                       "labels of %" PRId64 " images must be i32 [%" PRId64 "] or f32 [%" PRId64 ",%" PRId64
+                       "], these are %s %s",
+                       m, m, m, classes, dd_dtype_name(labels->dtype),
+                       dd_shape_text(labels->shape, text, sizeof text));
+    for (int64_t i = 0; hard && i < m; i++)
+        if (dd_i32(labels)[i] < 0 || dd_i32(labels)[i] >= classes)
+            return dd_fail(DD_EINVAL, "label %" PRId32 " of image %" PRId64 " is outside 0..%" PRId64,
+                           dd_i32(labels)[i], i, classes - 1);
+    return DD_OK;
+}
+
+static dd_status check(const dd_tensor *images, const dd_tensor *labels, const job *j)
+{
+    char text[128];
+    const dd_dataset *d = j->d;
+    const dd_shape s = images->shape;
+    if (images->dtype != DD_F32 || s.rank != 4 || s.dim[0] < 1 || s.dim[1] != d->c || s.dim[2] != d->h || s.dim[3] != d->w)
+        return dd_fail(DD_EINVAL, "images must be f32 [M,%" PRId64 ",%" PRId64 ",%" PRId64 "] as in %s, these are %s",
+                       d->c, d->h, d->w, d->name, dd_shape_text(s, text, sizeof text));
+    if (j->repeats < 1 || j->repeats > 64)
+        return dd_fail(DD_EINVAL, "an evaluation trains 1 to 64 networks, not %" PRId64, j->repeats);
+    if (j->p->epochs < 0 || j->p->batch < 1 || !(j->p->lr >= 0))
+        return dd_fail(DD_EINVAL, "protocol %s needs epochs >= 0, batch >= 1 and lr >= 0, not %" PRId64 ", %" PRId64 ", %g",
+                       j->p->name, j->p->epochs, j->p->batch, j->p->lr);
+    return check_labels(labels, s.dim[0], d->classes);
+}
+
+static dd_status one_network(dd_fit *f, job *j, int64_t r, double *accuracy, double *loss)
+{
+    const dd_key key = dd_key_at(j->key, "network", (uint64_t)r);
+    const int64_t epochs = j->p->epochs + 1;
+    j->rate = j->p->lr;
+    DD_TRY(dd_trainer_reset(f->trainer, dd_key_at(key, "theta", 0)));
+    for (int64_t e = 0; e < epochs; e++) {
+        DD_TRY(dd_fit_epoch(f, e, rate_now, j, key, loss));
+        if (j->fn && !j->fn(j->self, r * epochs + e + 1, j->repeats * epochs, *loss, -1))
+            return dd_fail(DD_EINTERRUPTED, "the evaluation was stopped after epoch %" PRId64 " of network %" PRId64,
+                           e + 1, r + 1);
+        if (!isfinite(*loss)) break;
+        if (e == j->p->epochs / 2 + 1) {
+            j->rate *= 0.1;
+            dd_trainer_restart(f->trainer);
+        }
+    }
+    return dd_fit_accuracy(f->trainer, j->d, j->split, j->items, j->nitems, j->p->test_batch, accuracy);
+}
+
+static void summarise(dd_eval_result *out, double losses)
+{
+    const double n = (double)out->repeats;
+    double sum = 0, squares = 0;
+    for (int64_t r = 0; r < out->repeats; r++) sum += out->accuracy[r];
+    out->mean = sum / n;
+    for (int64_t r = 0; r < out->repeats; r++)
+        squares += (out->accuracy[r] - out->mean) * (out->accuracy[r] - out->mean);
+    out->std = sqrt(squares / n);
+    out->train_loss = losses / n;
+}
+
+static dd_status all_networks(dd_eval_result *out, dd_fit *f, job *j)
+{
+    double losses = 0;
+    for (int64_t r = 0; r < j->repeats; r++) {
+        double loss = 0;
+        DD_TRY(one_network(f, j, r, &out->accuracy[r], &loss));
+        losses += loss;
+    }
+    out->repeats = j->repeats;
+    summarise(out, losses);
+    return DD_OK;
+}
+
+static dd_status run(dd_eval_result *out, dd_backend *b, const dd_net *net, dd_fit_source src, job *j)
+{
+    dd_trainer_opts o = {.momentum = j->p->momentum, .weight_decay = j->p->weight_decay};
+    dd_trainer *t = NULL;
+    dd_fit f = {0};
+    DD_TRY(dd_aug_parse(&o.aug, j->p->aug));
+    DD_TRY(dd_trainer_new(&t, b, net, &o));
+    dd_status st = dd_fit_init(&f, t, j->d, src, j->d->c * j->d->h * j->d->w, j->p->batch);
+    if (st == DD_OK) st = all_networks(out, &f, j);
+    dd_fit_fini(&f);
+    return st;
+}
+
+dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const dd_dataset *d, const dd_tensor *images,
+                      const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
+                      const dd_protocol *p, int64_t repeats, dd_key key, dd_train_fn fn, void *self)
+{
+    job j = {d, split, items, items ? nitems : split->n, p, repeats, key, fn, self, 0};
+    const double start = dd_now();
+    dd_net *n = NULL;
+    memset(out, 0, sizeof *out);
+    DD_TRY(check(images, labels, &j));
+    DD_TRY(dd_net_open(&n, net, (dd_image){d->c, d->h, d->w}, d->classes));
+    const dd_fit_source src = {images, labels, NULL, images->shape.dim[0]};
+    const dd_status st = run(out, b, n, src, &j);
+    dd_net_close(n);
+    out->seconds = dd_now() - start;
+    return st;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One epoch of training and one pass of testing, shared by evaluation and ordinary training.
+ * Knows nn, data, tensor, base; seen by eval/ only. */
+#ifndef ATTAR_EVAL_FIT_H
+#define ATTAR_EVAL_FIT_H
+#include "attar/eval.h"
+#include "nn/train_step.h"
+
+/* What is trained on: images and labels in memory, or items of a data set's training part. */
+typedef struct dd_fit_source {
+    const dd_tensor *images, *labels; /* F32 [n,C,H,W]; I32 [n] or F32 [n,classes]; NULL: the data set */
+    const int32_t *items;             /* of d->train; NULL: all, in order */
+    int64_t n;
+} dd_fit_source;
+
+typedef struct dd_fit {
+    dd_trainer *trainer;
+    const dd_dataset *d;
+    dd_fit_source src;
+    int64_t batch, pixels, classes;
+    int32_t *order;   /* [n] this epoch's permutation */
+    int32_t *picked;  /* [batch] */
+    float *x, *y;     /* [batch,pixels] [batch,classes] */
+} dd_fit;
+
+/* batch is cut to src.n. Takes the trainer: dd_fit_fini frees it. */
+dd_status dd_fit_init(dd_fit *f, dd_trainer *t, const dd_dataset *d, dd_fit_source src, int64_t pixels, int64_t batch);
+void dd_fit_fini(dd_fit *f);
+int64_t dd_fit_steps(const dd_fit *f); /* batches an epoch */
+
+/* Learning rate of a step, counted from 0 over the whole training. */
+typedef double (*dd_rate_fn)(const void *self, int64_t step);
+/* One shuffled epoch, the last short batch kept; loss is the mean over images. A loss that is no number ends it early. */
+dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *self, dd_key key, double *loss);
+/* Fraction right on n items of a split (items NULL: the first n), `batch` at a time. */
+dd_status dd_fit_accuracy(dd_trainer *t, const dd_dataset *d, const dd_split *split, const int32_t *items, int64_t n,
+                          int64_t batch, double *accuracy);
+#endif

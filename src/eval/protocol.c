@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The named evaluation protocols, as the papers of their names trained. Knows data's facts only. */
+#include "attar/eval.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A mirrored digit is another sign or none, so digit sets drop the flip. */
+static bool is_digits(const dd_dataset *d)
+{
+    static const char *const sets[] = {"mnist", "svhn", "digits"};
+    for (size_t i = 0; d && i < DD_LEN(sets); i++)
+        if (!strcmp(d->name, sets[i])) return true;
+    return false;
+}
+
+dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d)
+{
+    static const char *const known[] = {"dc", "dsa", NULL};
+    *out = (dd_protocol){.epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 256};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    snprintf(out->aug, sizeof out->aug, "none");
+    if (!strcmp(name, "dc")) return DD_OK;
+    if (strcmp(name, "dsa")) {
+        const char *near = dd_nearest(name, known);
+        return dd_fail(DD_ENOTFOUND, "there is no protocol \"%s\"; the protocols are dc and dsa%s%s", name,
+                       near ? ", did you mean " : "", near ? near : "");
+    }
+    out->epochs = 1000;
+    snprintf(out->aug, sizeof out->aug, "%s",
+             is_digits(d) ? "color_crop_cutout_scale_rotate" : "color_crop_cutout_flip_scale_rotate");
+    return DD_OK;
+}

@@ -1,0 +1,735 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Networks, augmentation and the trainer: sizes against the literature, derivatives against central differences in
+ * double on the reference backend, augmentation against direct C, training against its purpose. */
+#include "attar/net.h"
+#include "nn/train_step.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        if ((call) != DD_OK) fail_msg("%s: %s", #call, dd_last_error());                                               \
+    } while (0)
+
+static dd_backend *open_ref(void)
+{
+    dd_backend *b = NULL;
+    OK(dd_backend_open(&b, "ref", 1));
+    return b;
+}
+
+static dd_tensor tensor(dd_dtype t, dd_shape s)
+{
+    dd_tensor x;
+    OK(dd_tensor_init(&x, t, s));
+    return x;
+}
+
+static dd_tensor noise(dd_dtype t, dd_shape s, uint64_t seed)
+{
+    dd_tensor x = tensor(t, s);
+    const dd_key key = dd_key_seed(seed);
+    for (int64_t i = 0; i < dd_shape_count(s); i++) {
+        const double v = dd_key_normal(key, (uint64_t)i);
+        if (t == DD_F64)
+            dd_f64(&x)[i] = v;
+        else
+            dd_f32(&x)[i] = (float)v;
+    }
+    return x;
+}
+
+static dd_tensor one_hot(dd_dtype t, int64_t n, int64_t classes)
+{
+    dd_tensor y = tensor(t, DD_SHAPE(n, classes));
+    for (int64_t i = 0; i < n; i++) {
+        if (t == DD_F64)
+            dd_f64(&y)[i * classes + i % classes] = 1;
+        else
+            dd_f32(&y)[i * classes + i % classes] = 1;
+    }
+    return y;
+}
+
+static dd_program *compile(dd_graph *g, dd_backend *b)
+{
+    dd_program *p = NULL;
+    OK(dd_compile(&p, g, b));
+    dd_graph_free(g);
+    return p;
+}
+
+static dd_net *open_net(const char *spec, dd_image im, int64_t classes)
+{
+    dd_net *n = NULL;
+    OK(dd_net_open(&n, spec, im, classes));
+    return n;
+}
+
+/* --- sizes and specifications --- */
+
+static void check_size(const char *spec, dd_image im, int64_t classes, int64_t size, int64_t features)
+{
+    dd_net *n = open_net(spec, im, classes);
+    assert_int_equal(dd_net_size(n), size);
+    assert_int_equal(dd_net_features(n), features);
+    int64_t sum = 0;
+    for (int i = 0; i < dd_net_params(n); i++) {
+        assert_int_equal(dd_net_param(n, i)->offset, sum);
+        sum += dd_shape_count(dd_net_param(n, i)->shape);
+    }
+    assert_int_equal(sum, size);
+    dd_net_close(n);
+}
+
+static void sizes_match_the_literature(void **state)
+{
+    (void)state;
+    check_size("convnet", (dd_image){1, 28, 28}, 10, 317706, 2048);
+    check_size("ConvNet", (dd_image){3, 32, 32}, 10, 320010, 2048);
+    check_size("ConvNetD3", (dd_image){3, 32, 32}, 100, 504420, 2048);
+    check_size("ConvNetD4", (dd_image){3, 64, 64}, 200, 857160, 2048);
+    check_size("MLP", (dd_image){1, 28, 28}, 10, 784 * 128 + 128 + 128 * 128 + 128 + 1290, 128);
+    check_size("LeNet", (dd_image){1, 28, 28}, 10, 61706, 84);
+    check_size("LeNet", (dd_image){3, 32, 32}, 10, 62006, 84);
+    check_size("convnet:depth=2,width=8,norm=none", (dd_image){1, 8, 8}, 10, 80 + 584 + 330, 32);
+    check_size("convnet:depth=1,width=8,norm=none,pool=none", (dd_image){1, 8, 8}, 10, 80 + 5130, 512);
+}
+
+static void specifications(void **state)
+{
+    (void)state;
+    dd_net *n = open_net("ConvNetBN:depth=2", (dd_image){3, 8, 8}, 4);
+    assert_string_equal(dd_net_spec(n), "convnet:depth=2,width=128,norm=batch,act=relu,pool=avg");
+    assert_int_equal(dd_net_stats(n), 512);
+    dd_net *again = open_net(dd_net_spec(n), (dd_image){3, 8, 8}, 4);
+    assert_string_equal(dd_net_spec(n), dd_net_spec(again));
+    assert_string_equal(dd_net_param(n, 0)->name, "conv1.w");
+    assert_string_equal(dd_net_param(n, 9)->name, "linear.b");
+    dd_net_close(n);
+    dd_net_close(again);
+    assert_int_equal(dd_net_open(&n, "convnt", (dd_image){1, 8, 8}, 4), DD_ENOTFOUND);
+    assert_non_null(strstr(dd_last_error(), "convnet"));
+    assert_int_equal(dd_net_open(&n, "convnet:dept=2", (dd_image){1, 8, 8}, 4), DD_ENOTFOUND);
+    assert_non_null(strstr(dd_last_error(), "depth"));
+    assert_int_equal(dd_net_open(&n, "convnet:depth", (dd_image){1, 8, 8}, 4), DD_EINVAL);
+    assert_int_equal(dd_net_open(&n, "convnet:depth=9", (dd_image){1, 8, 8}, 4), DD_EINVAL);
+    assert_int_equal(dd_net_open(&n, "convnet:depth=4", (dd_image){1, 8, 8}, 4), DD_EINVAL);
+    assert_non_null(strstr(dd_last_error(), "8x8"));
+    assert_int_equal(dd_net_open(&n, "lenet", (dd_image){1, 8, 8}, 4), DD_EINVAL);
+    assert_int_equal(dd_net_open(&n, "convnet:norm=group,width=6", (dd_image){1, 8, 8}, 4), DD_EINVAL);
+    assert_null(n);
+}
+
+static void initial_values(void **state)
+{
+    (void)state;
+    dd_net *n = open_net("convnet:depth=1,width=4", (dd_image){3, 4, 4}, 3);
+    dd_tensor a = tensor(DD_F32, DD_SHAPE(dd_net_size(n))), b = tensor(DD_F64, DD_SHAPE(dd_net_size(n)));
+    OK(dd_net_init(n, &a, dd_key_seed(1)));
+    OK(dd_net_init(n, &b, dd_key_seed(1)));
+    const double bound = 1 / sqrt(27.0);
+    for (int64_t i = 0; i < dd_net_size(n); i++) assert_true((double)dd_f32(&a)[i] == dd_f64(&b)[i]);
+    for (int64_t i = 0; i < 108 + 4; i++) assert_true(fabs(dd_f64(&b)[i]) <= bound * 1.000001);
+    for (int64_t i = 0; i < 8; i++) assert_true(dd_f64(&b)[112 + i] == (i < 4 ? 1.0 : 0.0));
+    dd_tensor wrong = tensor(DD_F32, DD_SHAPE(3));
+    assert_int_equal(dd_net_init(n, &wrong, dd_key_seed(1)), DD_EINVAL);
+    dd_tensor_fini(&a);
+    dd_tensor_fini(&b);
+    dd_tensor_fini(&wrong);
+    dd_net_close(n);
+}
+
+/* --- derivatives --- */
+
+enum { N = 4, CLASSES = 3 };
+
+/* loss of a net as a function of theta and x, its gradients, and on request the second and third directional ones */
+typedef struct probe {
+    dd_program *p;
+    dd_tensor theta, x, y, loss, gt, gx, u, v, s, gs;
+    bool third;
+} probe;
+
+/* s = <grad <grad loss, u>, v> and grad s, all with respect to theta */
+static void third_order(dd_graph *g, dd_val loss, dd_val theta, dd_shape ps)
+{
+    const dd_val u = dd_input(g, "u", DD_F64, ps), v = dd_input(g, "v", DD_F64, ps);
+    dd_val g1, g2, g3;
+    dd_grad(g, loss, 1, &theta, &g1);
+    dd_grad(g, dd_dot(g, g1, u), 1, &theta, &g2);
+    const dd_val s = dd_dot(g, g2, v);
+    dd_grad(g, s, 1, &theta, &g3);
+    dd_output(g, "s", s);
+    dd_output(g, "gs", g3);
+}
+
+static void probe_bind(probe *q)
+{
+    const struct {
+        const char *name;
+        dd_tensor *t;
+        bool third;
+    } rows[] = {{"theta", &q->theta, false}, {"x", &q->x, false},   {"y", &q->y, false}, {"loss", &q->loss, false},
+                {"gt", &q->gt, false},       {"gx", &q->gx, false}, {"u", &q->u, true},  {"v", &q->v, true},
+                {"s", &q->s, true},          {"gs", &q->gs, true}};
+    for (size_t i = 0; i < DD_LEN(rows); i++)
+        if (!rows[i].third || q->third) OK(dd_bind(q->p, rows[i].name, rows[i].t));
+}
+
+static probe probe_new(dd_backend *b, const dd_net *n, dd_image im, bool third)
+{
+    const dd_shape xs = DD_SHAPE(N, im.c, im.h, im.w), ps = DD_SHAPE(dd_net_size(n));
+    probe q = {.third = third};
+    dd_graph *g = dd_graph_new();
+    const dd_val wrt[2] = {dd_input(g, "theta", DD_F64, ps), dd_input(g, "x", DD_F64, xs)};
+    const dd_val y = dd_input(g, "y", DD_F64, DD_SHAPE(N, CLASSES));
+    const dd_net_out o = dd_net_apply(g, n, wrt[0], wrt[1], (dd_val){0});
+    assert_true(dd_shape_equal(dd_shape_of(g, o.logits), DD_SHAPE(N, CLASSES)));
+    assert_true(dd_shape_equal(dd_shape_of(g, o.features), DD_SHAPE(N, dd_net_features(n))));
+    assert_int_equal(o.stats.id != 0, dd_net_stats(n) != 0);
+    const dd_val loss = dd_xent(g, o.logits, y);
+    dd_val grads[2];
+    dd_grad(g, loss, 2, wrt, grads);
+    dd_output(g, "loss", loss);
+    dd_output(g, "gt", grads[0]);
+    dd_output(g, "gx", grads[1]);
+    if (third) third_order(g, loss, wrt[0], ps);
+    q.p = compile(g, b);
+    q.theta = tensor(DD_F64, ps);
+    OK(dd_net_init(n, &q.theta, dd_key_seed(3)));
+    q.x = noise(DD_F64, xs, 4);
+    q.y = one_hot(DD_F64, N, CLASSES);
+    q.loss = tensor(DD_F64, DD_SCALAR);
+    q.gt = tensor(DD_F64, ps);
+    q.gx = tensor(DD_F64, xs);
+    q.u = noise(DD_F64, ps, 5);
+    q.v = noise(DD_F64, ps, 6);
+    q.s = tensor(DD_F64, DD_SCALAR);
+    q.gs = tensor(DD_F64, ps);
+    return q;
+}
+
+static void probe_free(probe *q)
+{
+    dd_tensor *all[] = {&q->theta, &q->x, &q->y, &q->loss, &q->gt, &q->gx, &q->u, &q->v, &q->s, &q->gs};
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    dd_program_free(q->p);
+}
+
+static double shifted(probe *q, dd_tensor *at, const dd_tensor *d, double h, const dd_tensor *value)
+{
+    for (int64_t i = 0; i < dd_shape_count(d->shape); i++) dd_f64(at)[i] += h * dd_f64(d)[i];
+    OK(dd_exec(q->p));
+    for (int64_t i = 0; i < dd_shape_count(d->shape); i++) dd_f64(at)[i] -= h * dd_f64(d)[i];
+    return *dd_f64(value);
+}
+
+/* <grad, d> against the central difference along d. With h = 1e-5 the difference has an error of about 1e-10 from
+ * the third derivative and 1e-11 from rounding; 1e-6 leaves room for long directions. */
+static void check_slope(probe *q, dd_tensor *at, const dd_tensor *grad, const dd_tensor *value, const char *what)
+{
+    const double h = 1e-5;
+    for (uint64_t k = 0; k < 2; k++) {
+        dd_tensor d = noise(DD_F64, at->shape, 100 + k);
+        const double difference = (shifted(q, at, &d, h, value) - shifted(q, at, &d, -h, value)) / (2 * h);
+        double slope = 0, size = 0;
+        OK(dd_exec(q->p));
+        for (int64_t i = 0; i < dd_shape_count(d.shape); i++) {
+            slope += dd_f64(grad)[i] * dd_f64(&d)[i];
+            size += fabs(dd_f64(grad)[i] * dd_f64(&d)[i]);
+        }
+        if (!(fabs(slope - difference) <= 1e-6 * (1e-3 + size)))
+            fail_msg("%s: slope %.12g, difference %.12g", what, slope, difference);
+        dd_tensor_fini(&d);
+    }
+}
+
+static void check_net(dd_backend *b, const char *spec, dd_image im)
+{
+    dd_net *n = open_net(spec, im, CLASSES);
+    probe q = probe_new(b, n, im, false);
+    probe_bind(&q);
+    check_slope(&q, &q.theta, &q.gt, &q.loss, spec);
+    check_slope(&q, &q.x, &q.gx, &q.loss, spec);
+    probe_free(&q);
+    dd_net_close(n);
+}
+
+static void gradient_of_every_network(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    for (int i = 0; i < dd_net_kind_count(); i++) {
+        char spec[128];
+        const bool narrow = !strcmp(dd_net_kind_name(i), "lenet");
+        snprintf(spec, sizeof spec, "%s%s", dd_net_kind_name(i), narrow ? "" : ":depth=2,width=4");
+        assert_non_null(dd_net_kind_title(i));
+        check_net(b, spec, narrow ? (dd_image){1, 12, 12} : (dd_image){2, 4, 4});
+    }
+    assert_null(dd_net_kind_name(dd_net_kind_count()));
+    assert_null(dd_net_kind_options(-1));
+    dd_backend_close(b);
+}
+
+/* Every choice in every network's table is in this test by that fact alone. */
+static void check_choices(dd_backend *b, const char *kind, const dd_option *o)
+{
+    char choices[256], spec[256], *save = NULL;
+    const bool conv = !strcmp(kind, "convnet"), lenet = !strcmp(kind, "lenet");
+    snprintf(choices, sizeof choices, "%s", o->choices);
+    for (char *c = strtok_r(choices, "|", &save); c; c = strtok_r(NULL, "|", &save)) {
+        snprintf(spec, sizeof spec, "%s:%s%s=%s", kind, lenet ? "" : "depth=1,width=4,", o->name, c);
+        check_net(b, spec, conv ? (dd_image){2, 4, 4} : lenet ? (dd_image){1, 12, 12} : (dd_image){1, 3, 3});
+    }
+}
+
+static void gradient_of_every_choice(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    for (int i = 0; i < dd_net_kind_count(); i++)
+        for (const dd_option *o = dd_net_kind_options(i); o->name; o++)
+            if (o->type == DD_OPT_CHOICE) check_choices(b, dd_net_kind_name(i), o);
+    dd_backend_close(b);
+}
+
+static void third_derivative_of_a_block(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"convnet:depth=1,width=2,norm=instance,act=swish,pool=avg",
+                                        "convnet:depth=1,width=2,norm=none,act=relu,pool=avg",
+                                        "convnet:depth=1,width=2,norm=instance,act=relu,pool=max"};
+    const dd_image im = {1, 4, 4};
+    dd_backend *b = open_ref();
+    for (size_t i = 0; i < DD_LEN(specs); i++) {
+        dd_net *n = open_net(specs[i], im, CLASSES);
+        probe q = probe_new(b, n, im, true);
+        probe_bind(&q);
+        check_slope(&q, &q.theta, &q.gs, &q.s, specs[i]);
+        probe_free(&q);
+        dd_net_close(n);
+    }
+    dd_backend_close(b);
+}
+
+/* --- augmentation --- */
+
+enum { AN = 3, AC = 2, AH = 6, AW = 6, PIXELS = AC * AH * AW };
+#define ALL_DSA "color_crop_cutout_flip_scale_rotate"
+
+static void augment(dd_backend *b, const char *list, const dd_tensor *x, const float *params, dd_tensor *out)
+{
+    dd_aug a;
+    OK(dd_aug_parse(&a, list));
+    dd_graph *g = dd_graph_new();
+    dd_tensor p = tensor(DD_F32, DD_SHAPE(AN, DD_AUG_PARAMS));
+    memcpy(p.data, params, dd_tensor_bytes(&p));
+    const dd_val vx = dd_input(g, "x", DD_F32, x->shape), vp = dd_input(g, "aug", DD_F32, p.shape);
+    dd_output(g, "out", dd_augment(g, a, vx, vp));
+    dd_program *prog = compile(g, b);
+    OK(dd_bind(prog, "x", x));
+    OK(dd_bind(prog, "aug", &p));
+    OK(dd_bind(prog, "out", out));
+    OK(dd_exec(prog));
+    dd_program_free(prog);
+    dd_tensor_fini(&p);
+}
+
+static void neutral_rows(float *p)
+{
+    memset(p, 0, AN * DD_AUG_PARAMS * sizeof *p);
+    for (int i = 0; i < AN; i++, p += DD_AUG_PARAMS) p[0] = p[4] = p[7] = p[8] = 1;
+}
+
+static void neutral_draw_is_the_identity(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_tensor x = noise(DD_F32, DD_SHAPE(AN, AC, AH, AW), 7), out = tensor(DD_F32, x.shape);
+    float p[AN * DD_AUG_PARAMS];
+    neutral_rows(p);
+    augment(b, ALL_DSA, &x, p, &out);
+    assert_memory_equal(x.data, out.data, dd_tensor_bytes(&x));
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&out);
+    dd_backend_close(b);
+}
+
+static void lists_are_read_and_written(void **state)
+{
+    (void)state;
+    dd_aug a;
+    char text[128];
+    OK(dd_aug_parse(&a, "rotate_color"));
+    assert_int_equal(a.list, DD_AUG_COLOR | DD_AUG_ROTATE);
+    assert_string_equal(dd_aug_text(a, text, sizeof text), "color_rotate");
+    OK(dd_aug_parse(&a, "none"));
+    assert_string_equal(dd_aug_text(a, text, sizeof text), "none");
+    assert_int_equal(dd_aug_parse(&a, "color_flop"), DD_EINVAL);
+    assert_non_null(strstr(dd_last_error(), "flip"));
+}
+
+static void siamese_rows_are_equal(void **state)
+{
+    (void)state;
+    dd_aug a;
+    float p[5 * DD_AUG_PARAMS], q[2 * DD_AUG_PARAMS];
+    OK(dd_aug_parse(&a, ALL_DSA));
+    int differ = 0;
+    for (uint64_t k = 0; k < 50; k++) {
+        const dd_key key = dd_key_at(dd_key_seed(1), "draw", k);
+        dd_aug_draw(a, (dd_image){3, 32, 32}, key, true, 5, p);
+        dd_aug_draw(a, (dd_image){3, 32, 32}, key, true, 2, q);
+        for (int i = 1; i < 5; i++) assert_memory_equal(p, p + i * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *p);
+        assert_memory_equal(p, q, sizeof q);
+        dd_aug_draw(a, (dd_image){3, 32, 32}, key, false, 2, q);
+        differ += memcmp(q, q + DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *q) != 0;
+    }
+    assert_true(differ > 25);
+}
+
+/* Crop, flip and cutout move and clear whole pixels, so the direct computation agrees to the bit. */
+static void moved(const float *x, const float *p, float *out)
+{
+    for (int c = 0; c < AC; c++)
+        for (int i = 0; i < AH; i++)
+            for (int j = 0; j < AW; j++) {
+                const int flipped = p[4] < 0 ? AW - 1 - j : j;
+                const int si = i + (int)p[2], sj = flipped + (int)p[5];
+                const bool in = si >= 0 && si < AH && sj >= 0 && sj < AW;
+                const bool cut = (float)i >= p[9] && (float)i < p[10] && (float)j >= p[11] && (float)j < p[12];
+                out[(c * AH + i) * AW + j] = in && !cut ? x[(c * AH + si) * AW + sj] : 0.0f;
+            }
+}
+
+/* Bilinear, corner-aligned in [-1,1] coordinates, straight from the definition; 6x6 is square. */
+static double tap(const float *x, int i, int j)
+{
+    return i >= 0 && i < AH && j >= 0 && j < AW ? (double)x[i * AW + j] : 0.0;
+}
+
+static double bilinear(const float *x, double X, double Y)
+{
+    const double j = (X + 1) * (AW - 1) / 2, i = (Y + 1) * (AH - 1) / 2;
+    const int i0 = (int)floor(i), j0 = (int)floor(j);
+    const double a = i - i0, c = j - j0;
+    return (1 - a) * ((1 - c) * tap(x, i0, j0) + c * tap(x, i0, j0 + 1)) +
+           a * ((1 - c) * tap(x, i0 + 1, j0) + c * tap(x, i0 + 1, j0 + 1));
+}
+
+static void check_moves(dd_backend *b, const char *list, bool all, const dd_tensor *x, dd_tensor *out)
+{
+    dd_aug a;
+    float p[AN * DD_AUG_PARAMS], want[PIXELS];
+    OK(dd_aug_parse(&a, list));
+    for (uint64_t k = 0; k < 12; k++) {
+        const dd_key key = dd_key_at(dd_key_seed(2), list, k);
+        if (all)
+            dd_aug_draw_all(a, (dd_image){AC, AH, AW}, key, AN, p);
+        else
+            dd_aug_draw(a, (dd_image){AC, AH, AW}, key, false, AN, p);
+        augment(b, list, x, p, out);
+        for (int n = 0; n < AN; n++) {
+            moved(dd_f32(x) + n * PIXELS, p + n * DD_AUG_PARAMS, want);
+            for (int e = 0; e < PIXELS; e++) assert_true(dd_f32(out)[n * PIXELS + e] == want[e]);
+        }
+    }
+}
+
+static void crop_flip_and_cutout_move_pixels(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_tensor x = noise(DD_F32, DD_SHAPE(AN, AC, AH, AW), 8), out = tensor(DD_F32, x.shape);
+    check_moves(b, "crop", false, &x, &out);
+    check_moves(b, "flip", false, &x, &out);
+    check_moves(b, "cutout", false, &x, &out);
+    check_moves(b, "crop_flip", true, &x, &out);
+    check_moves(b, "crop_cutout_flip", true, &x, &out);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&out);
+    dd_backend_close(b);
+}
+
+static void check_warp(const char *list, const float *p, const float *x, const float *out)
+{
+    const double cosine = (double)p[0], sine = (double)p[1];
+    const bool rotate = !strcmp(list, "rotate");
+    for (int i = 0; i < AH; i++)
+        for (int j = 0; j < AW; j++) {
+            const double X = -1 + 2.0 * j / (AW - 1), Y = -1 + 2.0 * i / (AH - 1);
+            const double sx = rotate ? X * cosine - Y * sine : X * (double)p[4];
+            const double sy = rotate ? X * sine + Y * cosine : Y * (double)p[0];
+            assert_true(fabs((double)out[i * AW + j] - bilinear(x, sx, sy)) < 2e-5);
+        }
+}
+
+static void scale_and_rotate_resample(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {"scale", "rotate"};
+    dd_backend *b = open_ref();
+    dd_tensor x = noise(DD_F32, DD_SHAPE(AN, AC, AH, AW), 9), out = tensor(DD_F32, x.shape);
+    float p[AN * DD_AUG_PARAMS];
+    for (size_t k = 0; k < DD_LEN(lists); k++) {
+        dd_aug a;
+        OK(dd_aug_parse(&a, lists[k]));
+        dd_aug_draw(a, (dd_image){AC, AH, AW}, dd_key_seed(k), false, AN, p);
+        augment(b, lists[k], &x, p, &out);
+        for (int n = 0; n < AN; n++) {
+            const float *row = p + n * DD_AUG_PARAMS;
+            if (k) assert_true(fabs(hypot((double)row[0], (double)row[1]) - 1) < 1e-6);
+            if (k) assert_true((double)row[0] >= cos(0.2618) - 1e-4);
+            if (!k) assert_true(row[0] > 0.833f && row[0] < 1.2001f && row[0] != row[4]);
+            check_warp(lists[k], row, dd_f32(&x) + n * PIXELS, dd_f32(&out) + n * PIXELS);
+        }
+    }
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&out);
+    dd_backend_close(b);
+}
+
+static void check_color(const float *p, const float *x, const float *out)
+{
+    enum { PLANE = AH * AW };
+    double y[PIXELS], mean = 0;
+    for (int e = 0; e < PIXELS; e++) y[e] = (double)x[e] + (double)p[6];
+    for (int e = 0; e < PLANE; e++) {
+        const double m = (y[e] + y[PLANE + e]) / 2;
+        y[e] = (y[e] - m) * (double)p[7] + m;
+        y[PLANE + e] = (y[PLANE + e] - m) * (double)p[7] + m;
+    }
+    for (int e = 0; e < PIXELS; e++) mean += y[e] / PIXELS;
+    for (int e = 0; e < PIXELS; e++)
+        assert_true(fabs((double)out[e] - ((y[e] - mean) * (double)p[8] + mean)) < 1e-5);
+}
+
+static void color_follows_its_definition(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_aug a;
+    dd_tensor x = noise(DD_F32, DD_SHAPE(AN, AC, AH, AW), 10), out = tensor(DD_F32, x.shape);
+    float p[AN * DD_AUG_PARAMS];
+    OK(dd_aug_parse(&a, "color"));
+    dd_aug_draw(a, (dd_image){AC, AH, AW}, dd_key_seed(5), false, AN, p);
+    augment(b, "color", &x, p, &out);
+    for (int n = 0; n < AN; n++)
+        check_color(p + n * DD_AUG_PARAMS, dd_f32(&x) + n * PIXELS, dd_f32(&out) + n * PIXELS);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&out);
+    dd_backend_close(b);
+}
+
+/* --- trainer --- */
+
+enum { TOYS = 24, SIDE = 8 };
+
+/* Three classes of 8x8 images: a bright row, column or diagonal at a varying place, in noise. */
+static dd_tensor toys(void)
+{
+    dd_tensor x = noise(DD_F32, DD_SHAPE(TOYS, 1, SIDE, SIDE), 11);
+    for (int n = 0; n < TOYS; n++) {
+        float *img = dd_f32(&x) + n * SIDE * SIDE;
+        for (int i = 0; i < SIDE * SIDE; i++) img[i] *= 0.2f;
+        for (int i = 0; i < SIDE; i++) {
+            const int at = 1 + n / 3 % 6;
+            const int y = n % 3 == 0 ? at : i, z = n % 3 == 1 ? at : i;
+            img[y * SIDE + z] += 2.0f;
+        }
+    }
+    return x;
+}
+
+static int toys_right(dd_trainer *t, const dd_tensor *x)
+{
+    float z[TOYS * CLASSES];
+    int right = 0;
+    OK(dd_trainer_logits(t, dd_f32(x), TOYS, z));
+    for (int n = 0; n < TOYS; n++) {
+        int best = 0;
+        for (int c = 1; c < CLASSES; c++)
+            if (z[n * CLASSES + c] > z[n * CLASSES + best]) best = c;
+        right += best == n % CLASSES;
+    }
+    return right;
+}
+
+static void learn(dd_backend *b, const char *spec, const dd_trainer_opts *o, double lr)
+{
+    dd_net *n = open_net(spec, (dd_image){1, SIDE, SIDE}, CLASSES);
+    dd_trainer *t = NULL;
+    dd_tensor x = toys(), y = one_hot(DD_F32, TOYS, CLASSES);
+    double first = 0, loss = 0;
+    OK(dd_trainer_new(&t, b, n, o));
+    OK(dd_trainer_reset(t, dd_key_seed(1)));
+    for (uint64_t s = 0; s < 60; s++) {
+        OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), TOYS, lr, dd_key_at(dd_key_seed(2), "step", s), &loss));
+        if (!s) first = loss;
+    }
+    if (!(loss < 0.5 * first)) fail_msg("%s: the loss went from %g to %g", spec, first, loss);
+    assert_true(toys_right(t, &x) >= TOYS - 2);
+    dd_trainer_free(t);
+    dd_net_close(n);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&y);
+}
+
+static void training_learns(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_trainer_opts sgd = {.momentum = 0.9, .weight_decay = 5e-4}, adam = {.adam = true};
+    learn(b, "convnet:depth=2,width=8", &sgd, 0.05);
+    learn(b, "convnet:depth=2,width=8,norm=batch", &sgd, 0.05);
+    learn(b, "mlp:width=16", &adam, 0.01);
+    OK(dd_aug_parse(&sgd.aug, "crop"));
+    learn(b, "convnet:depth=2,width=8", &sgd, 0.05);
+    sgd.aug_all = true;
+    learn(b, "convnet:depth=2,width=8", &sgd, 0.05);
+    dd_backend_close(b);
+}
+
+/* Steps from one key are the same whatever was trained before, and the batch's size may change between steps. */
+static void training_is_a_function_of_its_key(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_net *n = open_net("convnet:depth=1,width=4,norm=batch", (dd_image){1, SIDE, SIDE}, CLASSES);
+    dd_trainer *t = NULL;
+    dd_trainer_opts o = {.momentum = 0.9};
+    dd_tensor x = toys(), y = one_hot(DD_F32, TOYS, CLASSES), kept = tensor(DD_F32, DD_SHAPE(dd_net_size(n)));
+    OK(dd_aug_parse(&o.aug, ALL_DSA));
+    OK(dd_trainer_new(&t, b, n, &o));
+    for (int round = 0; round < 2; round++) {
+        OK(dd_trainer_reset(t, dd_key_seed(1)));
+        for (uint64_t s = 0; s < 4; s++)
+            OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), s % 2 ? 5 : 7, 0.05, dd_key_at(dd_key_seed(2), "step", s), NULL));
+        if (!round) OK(dd_tensor_copy(&kept, dd_trainer_theta(t)));
+    }
+    assert_memory_equal(kept.data, dd_trainer_theta(t)->data, dd_tensor_bytes(&kept));
+    assert_int_equal(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), 0, 0.05, dd_key_seed(1), NULL), DD_EINVAL);
+    dd_trainer_free(t);
+    dd_net_close(n);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&y);
+    dd_tensor_fini(&kept);
+    dd_backend_close(b);
+}
+
+static void host_sgd_follows_its_formula(void **state)
+{
+    (void)state;
+    float x[2] = {1, -2}, v[2] = {0, 0};
+    const float g[2] = {0.5f, 0.25f};
+    dd_sgd_update(x, v, g, 2, 0.1, 0.9, 0.01);
+    assert_true(fabsf(v[0] - 0.51f) < 1e-6f && fabsf(v[1] - 0.23f) < 1e-6f);
+    assert_true(fabsf(x[0] - 0.949f) < 1e-6f && fabsf(x[1] + 2.023f) < 1e-6f);
+    dd_sgd_update(x, v, g, 2, 0.1, 0.9, 0);
+    assert_true(fabsf(v[0] - 0.959f) < 1e-6f && fabsf(x[0] - 0.8531f) < 1e-6f);
+}
+
+/* --- batch norm --- */
+
+/* Frozen statistics equal to the batch's own (with the variance made biased again) give the training mode's logits. */
+static void frozen_statistics_agree_with_the_batch(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    const dd_image im = {2, 4, 4};
+    dd_net *n = open_net("convnet:depth=1,width=3,norm=batch", im, CLASSES);
+    const int64_t s = dd_net_stats(n);
+    assert_int_equal(s, 6);
+    dd_graph *g = dd_graph_new();
+    const dd_val theta = dd_input(g, "theta", DD_F64, DD_SHAPE(dd_net_size(n)));
+    const dd_val x = dd_input(g, "x", DD_F64, DD_SHAPE(N, im.c, im.h, im.w)), st = dd_input(g, "st", DD_F64, DD_SHAPE(s));
+    const dd_net_out live = dd_net_apply(g, n, theta, x, (dd_val){0}), frozen = dd_net_apply(g, n, theta, x, st);
+    assert_int_equal(frozen.stats.id, 0);
+    dd_output(g, "live", live.logits);
+    dd_output(g, "frozen", frozen.logits);
+    dd_output(g, "stats", live.stats);
+    dd_program *p = compile(g, b);
+    dd_tensor t = tensor(DD_F64, DD_SHAPE(dd_net_size(n))), tx = noise(DD_F64, DD_SHAPE(N, im.c, im.h, im.w), 12);
+    dd_tensor in = tensor(DD_F64, DD_SHAPE(s)), out = tensor(DD_F64, DD_SHAPE(s));
+    dd_tensor a = tensor(DD_F64, DD_SHAPE(N, CLASSES)), c = tensor(DD_F64, DD_SHAPE(N, CLASSES));
+    OK(dd_net_init(n, &t, dd_key_seed(1)));
+    const struct {
+        const char *name;
+        dd_tensor *t;
+    } rows[] = {{"theta", &t}, {"x", &tx}, {"st", &in}, {"live", &a}, {"frozen", &c}, {"stats", &out}};
+    for (size_t i = 0; i < DD_LEN(rows); i++) OK(dd_bind(p, rows[i].name, rows[i].t));
+    OK(dd_exec(p));
+    const double count = (double)(N * im.h * im.w);
+    for (int64_t i = 0; i < s; i++) dd_f64(&in)[i] = dd_f64(&out)[i] * (i < s / 2 ? 1 : (count - 1) / count);
+    OK(dd_exec(p));
+    for (int64_t i = 0; i < N * CLASSES; i++) assert_true(fabs(dd_f64(&a)[i] - dd_f64(&c)[i]) < 1e-10);
+    dd_tensor *all[] = {&t, &tx, &in, &out, &a, &c};
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    dd_program_free(p);
+    dd_net_close(n);
+    dd_backend_close(b);
+}
+
+/* With frozen statistics an image's logits and features do not depend on its company. */
+static void testing_does_not_mix_images(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_net *n = open_net("convnet:depth=2,width=4,norm=batch", (dd_image){1, SIDE, SIDE}, CLASSES);
+    dd_trainer *t = NULL;
+    const dd_trainer_opts o = {.momentum = 0.9};
+    dd_tensor x = toys(), y = one_hot(DD_F32, TOYS, CLASSES);
+    float many[TOYS * CLASSES], one[CLASSES], f_many[TOYS * 16], f_one[16];
+    assert_int_equal(dd_net_features(n), 16);
+    OK(dd_trainer_new(&t, b, n, &o));
+    OK(dd_trainer_reset(t, dd_key_seed(1)));
+    for (uint64_t s = 0; s < 3; s++)
+        OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), TOYS, 0.05, dd_key_seed(s), NULL));
+    OK(dd_trainer_logits(t, dd_f32(&x), TOYS, many));
+    OK(dd_trainer_features(t, dd_f32(&x), TOYS, f_many));
+    for (int i = 0; i < TOYS; i += 7) {
+        OK(dd_trainer_logits(t, dd_f32(&x) + i * SIDE * SIDE, 1, one));
+        OK(dd_trainer_features(t, dd_f32(&x) + i * SIDE * SIDE, 1, f_one));
+        for (int c = 0; c < CLASSES; c++) assert_true(fabsf(one[c] - many[i * CLASSES + c]) < 1e-5f);
+        for (int c = 0; c < 16; c++) assert_true(fabsf(f_one[c] - f_many[i * 16 + c]) < 1e-5f);
+    }
+    dd_trainer_free(t);
+    dd_net_close(n);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&y);
+    dd_backend_close(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_match_the_literature),
+        cmocka_unit_test(specifications),
+        cmocka_unit_test(initial_values),
+        cmocka_unit_test(gradient_of_every_network),
+        cmocka_unit_test(gradient_of_every_choice),
+        cmocka_unit_test(third_derivative_of_a_block),
+        cmocka_unit_test(neutral_draw_is_the_identity),
+        cmocka_unit_test(lists_are_read_and_written),
+        cmocka_unit_test(siamese_rows_are_equal),
+        cmocka_unit_test(crop_flip_and_cutout_move_pixels),
+        cmocka_unit_test(scale_and_rotate_resample),
+        cmocka_unit_test(color_follows_its_definition),
+        cmocka_unit_test(training_learns),
+        cmocka_unit_test(training_is_a_function_of_its_key),
+        cmocka_unit_test(host_sgd_follows_its_formula),
+        cmocka_unit_test(frozen_statistics_agree_with_the_batch),
+        cmocka_unit_test(testing_does_not_mix_images),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
