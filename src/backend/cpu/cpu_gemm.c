@@ -29,13 +29,6 @@ static CBLAS_TRANSPOSE flag(bool t)
     return t ? CblasTrans : CblasNoTrans;
 }
 
-void dd_cpu_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta,
-                  float *y)
-{
-    cblas_sgemm(CblasRowMajor, flag(ta), flag(tb), (int)m, (int)n, (int)k, 1.0f, a, (int)(ta ? m : k), b,
-                (int)(tb ? k : n), beta, y, (int)n);
-}
-
 void dd_cpu_solve_lower(dd_dtype t, int64_t n, int64_t m, const void *l, void *x)
 {
     for (int step = 0; step < 2; step++) {
@@ -66,8 +59,8 @@ static void one(const product *p, const dd_instr *in, int64_t t)
         cblas_dgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0, (const double *)(const void *)a, lda,
                     (const double *)(const void *)b, ldb, bias ? 1.0 : 0.0, (double *)(void *)y, p->n);
     else
-        dd_cpu_sgemm(p->ta, p->tb, p->m, p->n, p->k, (const float *)(const void *)a, (const float *)(const void *)b,
-                     bias ? 1.0f : 0.0f, (float *)(void *)y);
+        cblas_sgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0f, (const float *)(const void *)a, lda,
+                    (const float *)(const void *)b, ldb, bias ? 1.0f : 0.0f, (float *)(void *)y, p->n);
 }
 
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)

@@ -34,8 +34,8 @@ dd_status dd_cpu_spmm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
-/* CONV_DX onto few channels; false if the shape is not its own. */
-bool dd_cpu_conv_dx_prepare(dd_backend *b, dd_instr *in);
+/* CONV and CONV_DX of few channels; false if the shape or the processor is not its own. */
+bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 
 /* oneDNN's engine and stream: opened with the backend. */
 dd_status dd_cpu_engine_open(void **engine);
@@ -43,9 +43,6 @@ void dd_cpu_engine_close(void *engine);
 
 /* Makes OpenMP and OpenBLAS use b->threads from here on; cheap when they do already. */
 void dd_cpu_threads(const dd_backend *b);
-/* y [m,n] = op(a) op(b) + beta y, row-major and dense; one thread when called from a parallel region. */
-void dd_cpu_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta,
-                  float *y);
 /* x [n,m] = (l l^T)^-1 x for lower triangular l [n,n], row-major; t is f32 or f64. */
 void dd_cpu_solve_lower(dd_dtype t, int64_t n, int64_t m, const void *l, void *x);
 #endif

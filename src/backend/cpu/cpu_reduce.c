@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-enum { PIECE = 4096, STRIP = 512, BLOCK = 16384, ENOUGH = 64, MAX_BLOCKS = 256 };
+enum { PIECE = 4096, STRIP = 2048, BLOCK = 16384, ENOUGH = 64, MAX_BLOCKS = 256, GROUP = 8 };
 
 /* `kept` and `gone` hold the axes outside the inner one; operand k is source k. The inner axis of `len` elements is
  * cut into pieces. inner_kept: outputs = kept x len, a task is (kept, piece, block). Otherwise outputs = kept and the
@@ -23,6 +23,7 @@ typedef struct plan {
     bool inner_kept;
     int64_t len, piece, pieces, inner[DD_INSTR_SRC];
     int64_t nkept, rows, blocks, outputs;
+    int64_t group; /* outputs of one task: neighbours in memory are read together */
     dd_row_fold fold;
     dd_row_into into;
 } plan;
@@ -53,30 +54,33 @@ static void rows_at(const plan *p, const dd_instr *in, const dd_cursor *a, const
         x[k] = (const char *)in->in[k] + (a->off[k] + b->off[k] + at * p->inner[k]) * size;
 }
 
-/* Rows first..last-1 of one output. */
-static double fold_block(const plan *p, const dd_instr *in, int64_t output, int64_t first, int64_t last)
-{
-    const dd_cursor a = dd_cursor_at(&p->kept, p->kept.rank, output);
-    dd_cursor g = dd_cursor_at(&p->gone, p->gone.rank, first / p->pieces);
-    double acc = in->kind == DD_K_MAXR ? -HUGE_VAL : 0.0;
-    for (int64_t u = first; u < last; u++) {
-        const int64_t at = u % p->pieces * p->piece, n = p->len - at < p->piece ? p->len - at : p->piece;
-        const void *x[DD_INSTR_SRC];
-        rows_at(p, in, &a, &g, at, x);
-        acc = combine(in->kind, acc, p->fold(n, x, p->inner));
-        if ((u + 1) % p->pieces == 0) dd_cursor_next(&g, &p->gone, p->gone.rank);
-    }
-    return acc;
-}
-
+/* Block k of the rows of up to GROUP outputs. */
 static void fold_task(const plan *p, const dd_instr *in, double *part, int64_t task)
 {
-    const int64_t output = task / p->blocks, k = task % p->blocks;
-    const double v = fold_block(p, in, output, p->rows * k / p->blocks, p->rows * (k + 1) / p->blocks);
-    if (p->blocks == 1)
-        put(in, output, v);
-    else
-        part[k * p->outputs + output] = v;
+    const int64_t k = task % p->blocks, o0 = task / p->blocks * p->group;
+    const int64_t n = p->nkept - o0 < p->group ? p->nkept - o0 : p->group;
+    const int64_t first = p->rows * k / p->blocks, last = p->rows * (k + 1) / p->blocks;
+    dd_cursor a[GROUP], g = dd_cursor_at(&p->gone, p->gone.rank, first / p->pieces);
+    double acc[GROUP];
+    for (int64_t i = 0; i < n; i++) {
+        a[i] = dd_cursor_at(&p->kept, p->kept.rank, o0 + i);
+        acc[i] = in->kind == DD_K_MAXR ? -HUGE_VAL : 0.0;
+    }
+    for (int64_t u = first; u < last; u++) {
+        const int64_t at = u % p->pieces * p->piece, len = p->len - at < p->piece ? p->len - at : p->piece;
+        for (int64_t i = 0; i < n; i++) {
+            const void *x[DD_INSTR_SRC];
+            rows_at(p, in, &a[i], &g, at, x);
+            acc[i] = combine(in->kind, acc[i], p->fold(len, x, p->inner));
+        }
+        if ((u + 1) % p->pieces == 0) dd_cursor_next(&g, &p->gone, p->gone.rank);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (p->blocks == 1)
+            put(in, o0 + i, acc[i]);
+        else
+            part[k * p->outputs + o0 + i] = acc[i];
+    }
 }
 
 static void into_task(const plan *p, const dd_instr *in, double *part, int64_t task)
@@ -105,7 +109,7 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 {
     const plan *p = in->state;
     double *part = scratch;
-    const int64_t tasks = p->nkept * p->blocks * (p->inner_kept ? p->pieces : 1);
+    const int64_t tasks = p->blocks * (p->inner_kept ? p->nkept * p->pieces : (p->nkept + p->group - 1) / p->group);
     const bool many = b->threads > 1 && dd_view_count(&in->src[0]) >= DD_CPU_GRAIN;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (many && tasks > 1)
     for (int64_t t = 0; t < tasks; t++) (p->inner_kept ? into_task : fold_task)(p, in, part, t);
@@ -155,6 +159,7 @@ static void plan_blocks(plan *p)
     p->rows = dd_nest_count(&p->gone, p->gone.rank) * (p->inner_kept ? 1 : p->pieces);
     p->outputs = p->nkept * (p->inner_kept ? p->len : 1);
     p->blocks = 1;
+    p->group = p->nkept >= ENOUGH && p->gone.rank > 0 ? GROUP : 1;
     if (p->nkept * (p->inner_kept ? p->pieces : 1) >= ENOUGH) return;
     const int64_t wide = p->len < p->piece ? p->len : p->piece;
     int64_t n = p->rows * wide / BLOCK;

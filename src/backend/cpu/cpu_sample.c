@@ -4,7 +4,6 @@
  * used for all channels. */
 #include "backend/cpu/cpu_internal.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct shape {
@@ -25,8 +24,8 @@ static taps taps_at(const shape *z, const float *a, int64_t i, int64_t j)
     const double x = (double)a[3] * dy + (double)a[4] * dx + (double)a[5] + 0.5 * (double)(z->w - 1);
     taps t = {.n = 0};
     if (!(y > -1.0 && y < (double)z->h && x > -1.0 && x < (double)z->w)) return t;
-    const double fy = y - floor(y), fx = x - floor(x);
-    const int64_t y0 = (int64_t)floor(y), x0 = (int64_t)floor(x);
+    const int64_t y0 = (int64_t)(y + 1.0) - 1, x0 = (int64_t)(x + 1.0) - 1; /* floor, both being above -1 */
+    const double fy = y - (double)y0, fx = x - (double)x0;
     for (int k = 0; k < 4; k++) {
         const int64_t yk = y0 + k / 2, xk = x0 + k % 2;
         if (yk < 0 || yk >= z->h || xk < 0 || xk >= z->w) continue;
