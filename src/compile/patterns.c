@@ -61,7 +61,8 @@ static bool match_bias(const match *m, uint32_t id)
 static bool match_summul(const match *m, uint32_t id)
 {
     const dd_node *n = dd_graph_node(m->g, id);
-    if (n->op != DD_OP_SUM || dd_graph_node(m->g, n->src[0])->op != DD_OP_MUL || !only_reader(m, n->src[0])) return false;
+    if (n->op != DD_OP_SUM || dd_graph_node(m->g, n->src[0])->op != DD_OP_MUL) return false;
+    if (!only_reader(m, n->src[0])) return false;
     m->f[id] = (dd_fusion){.kind = DD_FUSE_SUMMUL, .body = n->src[0]};
     m->f[n->src[0]].covered = true;
     return true;

@@ -68,9 +68,10 @@ static bool early_enough(const dd_compiled *c, int from, int to)
 /* A PAD's target is filled first, by an instruction that would come too late. */
 static bool has_fill(const dd_compiled *c, int slot)
 {
-    for (size_t i = 0; i < c->nstep; i++)
-        if (c->step[i].out.slot == slot && c->step[i].in.kind == DD_K_FILL && covers(c, c->step[i].out, &c->step[i].in.dst))
-            return true;
+    for (size_t i = 0; i < c->nstep; i++) {
+        const dd_command *k = &c->step[i];
+        if (k->out.slot == slot && k->in.kind == DD_K_FILL && covers(c, k->out, &k->in.dst)) return true;
+    }
     return false;
 }
 

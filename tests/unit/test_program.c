@@ -102,7 +102,8 @@ static void pointwise_broadcasts(void **state)
 {
     fixture *f = *state;
     dd_graph *g = f->g;
-    const dd_val a = input(f, "x0", DD_SHAPE(2, 3, 4)), b = input(f, "x1", DD_SHAPE(3, 1)), c = input(f, "x2", DD_SCALAR);
+    const dd_val a = input(f, "x0", DD_SHAPE(2, 3, 4)), b = input(f, "x1", DD_SHAPE(3, 1)),
+                 c = input(f, "x2", DD_SCALAR);
     dd_output(g, "y0", dd_select(g, dd_lt(g, a, b), dd_mul(g, a, c), dd_addc(g, dd_scale(g, dd_neg(g, b), 2), 1)));
     dd_output(g, "y1", dd_iota(g, DD_F32, DD_SHAPE(2, 3), 1));
     run_all(f, 3, COUNTS(24, 3, 1), 2, COUNTS(24, 6));
@@ -125,7 +126,8 @@ static void views_move_elements(void **state)
     dd_output(g, "y2", dd_sum(g, dd_square(g, dd_reshape(g, dd_permute(g, x, swap), DD_SHAPE(3, 8))), 2));
     run_all(f, 1, COUNTS(24), 3, COUNTS(6, 16, 3));
     for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 2; j++) assert_float_equal(f->out[0][i * 2 + j], f->in[0][(1 + 2 * j) * 6 + 2 * (2 - i)], 0);
+        for (int j = 0; j < 2; j++)
+            assert_float_equal(f->out[0][i * 2 + j], f->in[0][(1 + 2 * j) * 6 + 2 * (2 - i)], 0);
     for (int i = 0; i < 16; i++) {
         const int r = i / 4, q = i % 4;
         const float want = r % 2 == 1 && q < 3 ? f->in[0][r * 6 + 2 * q] : 0;
@@ -280,7 +282,8 @@ static void network_gradient_of_gradient(void **state)
 {
     fixture *f = *state;
     dd_graph *g = f->g;
-    const dd_val x = input(f, "x0", DD_SHAPE(2, 1, 4, 4)), th = input(f, "x1", DD_SHAPE(82)), y = input(f, "x2", DD_SHAPE(2, 2));
+    const dd_val x = input(f, "x0", DD_SHAPE(2, 1, 4, 4)), th = input(f, "x1", DD_SHAPE(82)),
+                 y = input(f, "x2", DD_SHAPE(2, 2));
     const dd_val w = dd_reshape(g, dd_slice(g, th, COUNTS(0), COUNTS(36), NULL), DD_SHAPE(4, 1, 3, 3));
     const dd_val b = dd_reshape(g, dd_slice(g, th, COUNTS(36), COUNTS(4), NULL), DD_SHAPE(1, 4, 1, 1));
     const dd_val l = dd_reshape(g, dd_slice(g, th, COUNTS(40), COUNTS(32), NULL), DD_SHAPE(16, 2));
