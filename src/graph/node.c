@@ -184,8 +184,9 @@ static dd_val append(dd_graph *g, dd_node n, uint32_t at)
 {
     n.src = keep(g, n.src, (size_t)n.nsrc * sizeof *n.src);
     n.attr = keep(g, n.attr, (size_t)n.nattr * sizeof *n.attr);
-    if (n.name) n.name = dd_arena_strdup(g->arena, n.name);
-    if ((n.nsrc && !n.src) || (n.nattr && !n.attr) ||
+    const bool named = n.name != NULL;
+    if (named) n.name = dd_arena_strdup(g->arena, n.name);
+    if ((named && !n.name) || (n.nsrc && !n.src) || (n.nattr && !n.attr) ||
         dd_grow((void **)&g->node, &g->cap, (size_t)g->n + 1, sizeof *g->node) != DD_OK)
         return dd_poison(g, DD_ENOMEM, "out of memory after %u graph nodes", g->n);
     g->node[g->n] = n;
