@@ -3,6 +3,7 @@
  * Networks, augmentation and the trainer: sizes against the literature, derivatives against central differences in
  * double on the reference backend, augmentation against direct C, training against its purpose. */
 #include "attar/net.h"
+#include "base/memory.h"
 #include "nn/train_step.h"
 
 #include <math.h>
@@ -710,6 +711,45 @@ static void testing_does_not_mix_images(void **state)
     dd_backend_close(b);
 }
 
+/* --- no memory --- */
+
+static dd_status open_and_step(dd_backend *b, const float *x, const float *y)
+{
+    const dd_trainer_opts o = {.adam = true, .aug = {DD_AUG_FLIP}};
+    dd_net *n = NULL;
+    dd_trainer *t = NULL;
+    float z[2 * CLASSES];
+    dd_status st = dd_net_open(&n, "convnet:depth=1,width=2,norm=batch", (dd_image){1, SIDE, SIDE}, CLASSES);
+    if (st == DD_OK) st = dd_trainer_new(&t, b, n, &o);
+    if (st == DD_OK) st = dd_trainer_reset(t, dd_key_seed(1));
+    if (st == DD_OK) st = dd_trainer_step(t, x, y, 2, 0.1, dd_key_seed(2), NULL);
+    if (st == DD_OK) st = dd_trainer_logits(t, x, 2, z);
+    dd_trainer_free(t);
+    dd_net_close(n);
+    return st;
+}
+
+/* Whichever allocation fails, the failure is reported and nothing leaks (the sanitizer build sees to that). */
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_tensor x = toys(), y = one_hot(DD_F32, TOYS, CLASSES);
+    dd_status st = DD_ENOMEM;
+    long k = 0;
+    while (st != DD_OK && k < 5000) {
+        dd_alloc_fail_after(++k);
+        st = open_and_step(b, dd_f32(&x), dd_f32(&y));
+        dd_alloc_fail_after(0);
+        if (st != DD_OK && st != DD_ENOMEM) fail_msg("allocation %ld: %s", k, dd_last_error());
+    }
+    assert_int_equal(st, DD_OK);
+    assert_true(k > 20);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&y);
+    dd_backend_close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -730,6 +770,7 @@ int main(void)
         cmocka_unit_test(host_sgd_follows_its_formula),
         cmocka_unit_test(frozen_statistics_agree_with_the_batch),
         cmocka_unit_test(testing_does_not_mix_images),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
