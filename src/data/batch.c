@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-dd_status dd_split_index(const dd_dataset *d, dd_split *s) {
+dd_status dd_split_index(const dd_dataset *d, dd_split *s)
+{
     s->class_first = dd_alloc((size_t)d->classes + 1, sizeof *s->class_first);
     s->class_index = dd_alloc((size_t)s->n + 1, sizeof *s->class_index);
     int64_t *at = dd_alloc((size_t)d->classes + 1, sizeof *at);
@@ -23,7 +24,8 @@ dd_status dd_split_index(const dd_dataset *d, dd_split *s) {
     return DD_OK;
 }
 
-void dd_split_fini(dd_split *s) {
+void dd_split_fini(dd_split *s)
+{
     dd_tensor_fini(&s->images);
     dd_tensor_fini(&s->labels);
     dd_free(s->class_first);
@@ -32,7 +34,8 @@ void dd_split_fini(dd_split *s) {
 }
 
 /* The marked (or unmarked) items of `s`, in their order. */
-static dd_status take(const dd_split *s, const uint8_t *mark, uint8_t want, dd_split *out) {
+static dd_status take(const dd_split *s, const uint8_t *mark, uint8_t want, dd_split *out)
+{
     dd_shape sh = s->images.shape;
     size_t item = dd_tensor_bytes(&s->images) / (size_t)s->n;
     out->n = 0;
@@ -49,12 +52,15 @@ static dd_status take(const dd_split *s, const uint8_t *mark, uint8_t want, dd_s
     return DD_OK;
 }
 
-dd_status dd_split_fifth(dd_dataset *d) {
+dd_status dd_split_fifth(dd_dataset *d)
+{
     dd_split all = d->train, train = {0}, test = {0};
     if (all.n < 5)
-        return dd_fail(DD_EFORMAT, "%s: %lld items without a test part are too few to hold a fifth out", d->source, (long long)all.n);
+        return dd_fail(DD_EFORMAT, "%s: %lld items without a test part are too few to hold a fifth out", d->source,
+                       (long long)all.n);
     uint8_t *mark = dd_alloc((size_t)all.n, 1);
-    dd_status st = mark ? dd_split_index(d, &all) : dd_fail(DD_ENOMEM, "out of memory for %lld items", (long long)all.n);
+    dd_status st =
+        mark ? dd_split_index(d, &all) : dd_fail(DD_ENOMEM, "out of memory for %lld items", (long long)all.n);
     for (int64_t i = 0; st == DD_OK && i < all.n; i += 5) mark[all.class_index[i]] = 1;
     if (st == DD_OK) st = take(&all, mark, 0, &train);
     if (st == DD_OK) st = take(&all, mark, 1, &test);
@@ -72,7 +78,8 @@ dd_status dd_split_fifth(dd_dataset *d) {
 }
 
 /* Marks round(fraction * size) items of every class, at least one and never all, chosen by key. */
-static dd_status mark_part(const dd_dataset *d, double fraction, dd_key key, uint8_t *mark) {
+static dd_status mark_part(const dd_dataset *d, double fraction, dd_key key, uint8_t *mark)
+{
     const dd_split *s = &d->train;
     int32_t *perm = dd_alloc((size_t)s->n, sizeof *perm);
     if (!perm) return dd_fail(DD_ENOMEM, "out of memory for %lld items", (long long)s->n);
@@ -89,7 +96,8 @@ static dd_status mark_part(const dd_dataset *d, double fraction, dd_key key, uin
 }
 
 dd_status dd_data_holdout(const dd_dataset *d, double fraction, dd_key key, int32_t **train, int64_t *ntrain,
-                          int32_t **val, int64_t *nval) {
+                          int32_t **val, int64_t *nval)
+{
     *train = *val = NULL;
     *ntrain = *nval = 0;
     if (!(fraction >= 0 && fraction <= 0.5))
@@ -98,15 +106,18 @@ dd_status dd_data_holdout(const dd_dataset *d, double fraction, dd_key key, int3
     void *a = NULL, *b = NULL;
     size_t ca = 0, cb = 0;
     uint8_t *mark = dd_alloc((size_t)n, 1);
-    dd_status st = mark ? mark_part(d, fraction, key, mark) : dd_fail(DD_ENOMEM, "out of memory for %lld items", (long long)n);
+    dd_status st =
+        mark ? mark_part(d, fraction, key, mark) : dd_fail(DD_ENOMEM, "out of memory for %lld items", (long long)n);
     if (st == DD_OK) st = dd_grow(&a, &ca, (size_t)n, sizeof(int32_t));
     if (st == DD_OK) st = dd_grow(&b, &cb, (size_t)n, sizeof(int32_t));
     if (st == DD_OK) {
         *train = a;
         *val = b;
         for (int64_t i = 0; i < n; i++) {
-            if (mark[i]) (*val)[(*nval)++] = (int32_t)i;
-            else (*train)[(*ntrain)++] = (int32_t)i;
+            if (mark[i])
+                (*val)[(*nval)++] = (int32_t)i;
+            else
+                (*train)[(*ntrain)++] = (int32_t)i;
         }
     } else {
         free(a);

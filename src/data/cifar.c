@@ -12,37 +12,47 @@
 #define RECORD (PIXELS + 1)
 #define BATCHES 5
 
-dd_status dd_cifar_records(const void *data, size_t size, const char *what, int64_t classes, int64_t at, dd_split *s) {
+dd_status dd_cifar_records(const void *data, size_t size, const char *what, int64_t classes, int64_t at, dd_split *s)
+{
     const uint8_t *p = data;
     if (size == 0) return dd_fail(DD_EFORMAT, "%s is empty (0 bytes)", what);
     if (size % RECORD)
-        return dd_fail(DD_EFORMAT, "%s: %zu bytes are no whole number of records of %d bytes, %zu are left over (truncated download?)",
-                       what, size, RECORD, size % RECORD);
+        return dd_fail(
+            DD_EFORMAT,
+            "%s: %zu bytes are no whole number of records of %d bytes, %zu are left over (truncated download?)", what,
+            size, RECORD, size % RECORD);
     int64_t n = (int64_t)(size / RECORD);
     if (n > s->n - at)
-        return dd_fail(DD_EFORMAT, "%s: %lld records, there is room for %lld", what, (long long)n, (long long)(s->n - at));
+        return dd_fail(DD_EFORMAT, "%s: %lld records, there is room for %lld", what, (long long)n,
+                       (long long)(s->n - at));
     for (int64_t i = 0; i < n; i++, p += RECORD) {
         if (p[0] >= classes)
-            return dd_fail(DD_EFORMAT, "%s: label %d of record %lld is out of range, there are %lld classes (0..%lld)", what, p[0],
-                           (long long)i, (long long)classes, (long long)classes - 1);
+            return dd_fail(DD_EFORMAT, "%s: label %d of record %lld is out of range, there are %lld classes (0..%lld)",
+                           what, p[0], (long long)i, (long long)classes, (long long)classes - 1);
         dd_i32(&s->labels)[at + i] = p[0];
         memcpy(dd_u8(&s->images) + (at + i) * PIXELS, p + 1, PIXELS);
     }
     return DD_OK;
 }
 
-bool dd_cifar_here(const char *dir) { return dd_source_has(dir, "data_batch_1.bin"); }
+bool dd_cifar_here(const char *dir)
+{
+    return dd_source_has(dir, "data_batch_1.bin");
+}
 
-static dd_status room(dd_split *s, int64_t n) {
+static dd_status room(dd_split *s, int64_t n)
+{
     s->n = n;
     DD_TRY(dd_tensor_init(&s->images, DD_U8, DD_SHAPE(n, 3, 32, 32)));
     return dd_tensor_init(&s->labels, DD_I32, DD_SHAPE(n));
 }
 
-static dd_status fill(const dd_bytes *b, int n, int64_t classes, dd_split *s) {
+static dd_status fill(const dd_bytes *b, int n, int64_t classes, dd_split *s)
+{
     int64_t at = 0, total = 0;
     for (int i = 0; i < n; i++) total += (int64_t)(b[i].n / RECORD);
-    if (total == 0) return dd_fail(DD_EFORMAT, "%s: %zu bytes are less than one record of %d bytes", b[0].path, b[0].n, RECORD);
+    if (total == 0)
+        return dd_fail(DD_EFORMAT, "%s: %zu bytes are less than one record of %d bytes", b[0].path, b[0].n, RECORD);
     DD_TRY(room(s, total));
     for (int i = 0; i < n; i++) {
         DD_TRY(dd_cifar_records(b[i].p, b[i].n, b[i].path, classes, at, s));
@@ -51,7 +61,8 @@ static dd_status fill(const dd_bytes *b, int n, int64_t classes, dd_split *s) {
     return DD_OK;
 }
 
-static dd_status train_part(dd_dataset *d, const char *dir) {
+static dd_status train_part(dd_dataset *d, const char *dir)
+{
     dd_bytes b[BATCHES];
     int n = 0;
     dd_status st = DD_OK;
@@ -66,7 +77,8 @@ static dd_status train_part(dd_dataset *d, const char *dir) {
 }
 
 /* batches.meta.txt is optional; when there, it must name as many classes as the data set has. */
-static dd_status names(dd_dataset *d, const char *dir) {
+static dd_status names(dd_dataset *d, const char *dir)
+{
     dd_bytes b;
     char *name[16] = {0};
     int64_t n = 0;
@@ -90,7 +102,8 @@ static dd_status names(dd_dataset *d, const char *dir) {
     return st;
 }
 
-dd_status dd_cifar_load(dd_dataset *d, const char *dir, const dd_data_opts *o) {
+dd_status dd_cifar_load(dd_dataset *d, const char *dir, const dd_data_opts *o)
+{
     (void)o;
     dd_bytes b;
     if (!d->classes) d->classes = 10;

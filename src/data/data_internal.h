@@ -7,9 +7,9 @@
 #define ATTAR_DATA_INTERNAL_H
 #include "attar/data.h"
 
-#define DD_PATH 1200                               /* longest path built here, with its NUL */
-#define DD_FILE_LIMIT ((size_t)1 << 31)            /* largest file, and largest file once inflated */
-#define DD_PIXEL_LIMIT ((int64_t)1 << 26)          /* largest PNG or JPEG picture, in pixels */
+#define DD_PATH 1200                      /* longest path built here, with its NUL */
+#define DD_FILE_LIMIT ((size_t)1 << 31)   /* largest file, and largest file once inflated */
+#define DD_PIXEL_LIMIT ((int64_t)1 << 26) /* largest PNG or JPEG picture, in pixels */
 
 /* gz.c: the only user of zlib. */
 bool dd_is_gzip(const void *data, size_t size);
@@ -22,7 +22,7 @@ uint32_t dd_crc32(const void *data, size_t size);
 typedef struct dd_bytes {
     uint8_t *p;
     size_t n;
-    bool plain;        /* release with free() rather than dd_free() */
+    bool plain;         /* release with free() rather than dd_free() */
     char path[DD_PATH]; /* the file that was read */
 } dd_bytes;
 /* True if DIR/STEM or DIR/STEM.gz is there. */
@@ -61,7 +61,7 @@ dd_status dd_png_encode(const uint8_t *px, int64_t w, int64_t h, int64_t c, void
 dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_image *out);
 dd_status dd_image_decode(const void *data, size_t size, const char *what, dd_image *out); /* by the first bytes */
 dd_status dd_image_resize(dd_image *im, int64_t h, int64_t w);
-dd_status dd_image_channels(dd_image *im, int64_t c); /* 1: luma of BT.601; 3: grey copied */
+dd_status dd_image_channels(dd_image *im, int64_t c);   /* 1: luma of BT.601; 3: grey copied */
 void dd_image_planes(const dd_image *im, uint8_t *out); /* [c][h][w] */
 void dd_image_fini(dd_image *im);
 
@@ -75,10 +75,10 @@ dd_status dd_npz_load(dd_dataset *d, const char *path, const dd_data_opts *o);
 
 /* npy.c */
 typedef struct dd_npy {
-    char kind;         /* 'u', 'i', 'f' or 'b' */
-    int item;          /* bytes of one element */
+    char kind; /* 'u', 'i', 'f' or 'b' */
+    int item;  /* bytes of one element */
     dd_shape shape;
-    const uint8_t *p;  /* borrowed from the parsed memory */
+    const uint8_t *p; /* borrowed from the parsed memory */
     int64_t count;
 } dd_npy;
 dd_status dd_npy_parse(const void *data, size_t size, const char *what, dd_npy *out);
@@ -91,9 +91,9 @@ size_t dd_npy_header(char *buf, size_t cap, const dd_tensor *t); /* a version 1 
 dd_status dd_digits_load(dd_dataset *d, const char *dir, const dd_data_opts *o);
 
 /* prep.c: what every loader's result goes through. */
-dd_status dd_class_names_numbered(dd_dataset *d);                   /* "0", "1", ... */
+dd_status dd_class_names_numbered(dd_dataset *d); /* "0", "1", ... */
 dd_status dd_class_names_copy(dd_dataset *d, char *const *names);
-dd_status dd_check_labels(dd_dataset *d, int64_t classes);          /* 0: one more than the largest label */
+dd_status dd_check_labels(dd_dataset *d, int64_t classes); /* 0: one more than the largest label */
 dd_status dd_normalise(dd_dataset *d, const char *how, const double *mean, const double *std);
 void dd_dataset_hash(dd_dataset *d);
 

@@ -33,12 +33,22 @@ static const kind kinds[] = {
 #undef LIST
 #define KINDS ((int)DD_LEN(kinds))
 
-int dd_dataset_kind_count(void) { return KINDS; }
-const char *dd_dataset_kind_name(int i) { return i >= 0 && i < KINDS ? kinds[i].name : NULL; }
-const char *dd_dataset_kind_title(int i) { return i >= 0 && i < KINDS ? kinds[i].title : NULL; }
+int dd_dataset_kind_count(void)
+{
+    return KINDS;
+}
+const char *dd_dataset_kind_name(int i)
+{
+    return i >= 0 && i < KINDS ? kinds[i].name : NULL;
+}
+const char *dd_dataset_kind_title(int i)
+{
+    return i >= 0 && i < KINDS ? kinds[i].title : NULL;
+}
 
 /* The i-th of "a|b|c" into buf; false when there is none. */
-static bool piece(const char *list, int i, char *buf, size_t cap) {
+static bool piece(const char *list, int i, char *buf, size_t cap)
+{
     for (; i > 0; i--) {
         list = strchr(list, '|');
         if (!list) return false;
@@ -51,13 +61,15 @@ static bool piece(const char *list, int i, char *buf, size_t cap) {
     return true;
 }
 
-static const char *base_name(const char *path) {
+static const char *base_name(const char *path)
+{
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
 /* The row a name or alias belongs to. */
-static const kind *kind_of(const char *name) {
+static const kind *kind_of(const char *name)
+{
     char a[64];
     for (int k = 0; k < KINDS; k++) {
         if (strcmp(kinds[k].name, name) == 0) return &kinds[k];
@@ -68,7 +80,8 @@ static const kind *kind_of(const char *name) {
     return NULL;
 }
 
-static layout layout_of(const char *path) {
+static layout layout_of(const char *path)
+{
     size_t n = strlen(path);
     if (!dd_is_dir(path)) return n > 4 && strcmp(path + n - 4, ".npz") == 0 && dd_exists(path) ? npz : unknown;
     if (dd_idx_here(path)) return idx;
@@ -85,18 +98,22 @@ typedef struct search {
     char packed[DD_PATH]; /* a folder that holds only .xz files */
 } search;
 
-static void base_add(search *s, const char *dir, size_t len, const char *tail, bool direct) {
+static void base_add(search *s, const char *dir, size_t len, const char *tail, bool direct)
+{
     if (len == 0 || s->n == 32 || len + strlen(tail) + 1 > DD_PATH) return;
     snprintf(s->base[s->n], DD_PATH, "%.*s%s", (int)len, dir, tail);
     s->direct[s->n++] = direct;
 }
 
-static void bases(search *s, const char *data_dir) {
+static void bases(search *s, const char *data_dir)
+{
     const char *env = getenv("ATTAR_DATA"), *home = getenv("XDG_DATA_HOME"), *dirs = getenv("XDG_DATA_DIRS");
     if (data_dir) base_add(s, data_dir, strlen(data_dir), "", true);
     if (env) base_add(s, env, strlen(env), "", true);
-    if (home && *home) base_add(s, home, strlen(home), "/datasets", false);
-    else if (getenv("HOME")) base_add(s, getenv("HOME"), strlen(getenv("HOME")), "/.local/share/datasets", false);
+    if (home && *home)
+        base_add(s, home, strlen(home), "/datasets", false);
+    else if (getenv("HOME"))
+        base_add(s, getenv("HOME"), strlen(getenv("HOME")), "/.local/share/datasets", false);
     for (const char *p = dirs; p && *p;) {
         size_t n = strcspn(p, ":");
         base_add(s, p, n, "/datasets", false);
@@ -106,7 +123,8 @@ static void bases(search *s, const char *data_dir) {
     base_add(s, "/usr/share/datasets", 19, "", false);
 }
 
-static bool fits(search *s, const kind *k, const char *path) {
+static bool fits(search *s, const kind *k, const char *path)
+{
     char xz[DD_PATH + 32];
     layout l = layout_of(path);
     if (l != unknown && (!k || l == k->how || l == folder)) return true;
@@ -115,12 +133,14 @@ static bool fits(search *s, const kind *k, const char *path) {
     return false;
 }
 
-static bool try_under(search *s, const char *base, const char *name, const kind *k, char path[DD_PATH]) {
+static bool try_under(search *s, const char *base, const char *name, const kind *k, char path[DD_PATH])
+{
     int n = snprintf(path, DD_PATH, "%s/%s", base, name);
     return n > 0 && n < DD_PATH && fits(s, k, path);
 }
 
-static bool find_in(search *s, int i, const char *name, const kind *k, char path[DD_PATH]) {
+static bool find_in(search *s, int i, const char *name, const kind *k, char path[DD_PATH])
+{
     char alias[64];
     dd_str_addf(&s->looked, "%s%s", i ? ", " : "", s->base[i]);
     if (try_under(s, s->base[i], k ? k->name : name, k, path)) return true;
@@ -134,22 +154,30 @@ static bool find_in(search *s, int i, const char *name, const kind *k, char path
     return fits(s, k, path);
 }
 
-static dd_status no_such(search *s, const char *name, const kind *k) {
+static dd_status no_such(search *s, const char *name, const kind *k)
+{
     const char *names[KINDS + 1];
     for (int i = 0; i < KINDS; i++) names[i] = kinds[i].name;
     names[KINDS] = NULL;
     if (s->packed[0])
-        return dd_fail(DD_ENOTFOUND, "data set %s: %s holds only .xz files, which are not read directly; unpack them with xz -dk %s/*.xz",
-                       name, s->packed, s->packed);
+        return dd_fail(
+            DD_ENOTFOUND,
+            "data set %s: %s holds only .xz files, which are not read directly; unpack them with xz -dk %s/*.xz", name,
+            s->packed, s->packed);
     const char *looked = s->looked.p ? s->looked.p : "";
-    if (k) return dd_fail(DD_ENOTFOUND, "data set %s was not found in %s; %s, or name another folder", name, looked, k->get);
+    if (k)
+        return dd_fail(DD_ENOTFOUND, "data set %s was not found in %s; %s, or name another folder", name, looked,
+                       k->get);
     const char *near = dd_nearest(name, names);
-    return dd_fail(DD_ENOTFOUND, "%s is neither a known data set nor a folder or .npz file; known are digits, fashion-mnist, mnist and cifar10%s%s%s",
+    return dd_fail(DD_ENOTFOUND,
+                   "%s is neither a known data set nor a folder or .npz file; known are digits, fashion-mnist, mnist "
+                   "and cifar10%s%s%s",
                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
 /* From the user's word to a row (or NULL) and a path. */
-static dd_status find(const char *word, const dd_data_opts *o, const kind **k, char path[DD_PATH]) {
+static dd_status find(const char *word, const dd_data_opts *o, const kind **k, char path[DD_PATH])
+{
     search *s = dd_alloc(1, sizeof *s);
     if (!s) return dd_fail(DD_ENOMEM, "out of memory");
     bool found = false;
@@ -160,16 +188,20 @@ static dd_status find(const char *word, const dd_data_opts *o, const kind **k, c
     }
     dd_status st = found || !*k ? DD_OK : no_such(s, word, *k);
     if (!found && !*k) {
-        if (strlen(word) >= DD_PATH - 64) st = dd_fail(DD_EINVAL, "a path of %zu bytes is too long", strlen(word));
-        else if (!dd_exists(word)) st = no_such(s, word, NULL);
-        else snprintf(path, DD_PATH, "%s", word);
+        if (strlen(word) >= DD_PATH - 64)
+            st = dd_fail(DD_EINVAL, "a path of %zu bytes is too long", strlen(word));
+        else if (!dd_exists(word))
+            st = no_such(s, word, NULL);
+        else
+            snprintf(path, DD_PATH, "%s", word);
     }
     dd_str_free(&s->looked);
     dd_free(s);
     return st;
 }
 
-static dd_status load_path(dd_dataset *d, const char *path, const dd_data_opts *o) {
+static dd_status load_path(dd_dataset *d, const char *path, const dd_data_opts *o)
+{
     char xz[DD_PATH + 32];
     switch (layout_of(path)) {
     case idx: return dd_idx_load(d, path, o);
@@ -181,29 +213,36 @@ static dd_status load_path(dd_dataset *d, const char *path, const dd_data_opts *
     if (!dd_is_dir(path)) return dd_fail(DD_EFORMAT, "%s is neither a folder nor an .npz file", path);
     snprintf(xz, sizeof xz, "%s/data_batch_1.bin.xz", path);
     if (dd_exists(xz))
-        return dd_fail(DD_ENOTFOUND, "%s holds only .xz files, which are not read directly; unpack them with xz -dk %s/*.xz", path, path);
-    return dd_fail(DD_EFORMAT,
-                   "%s holds no data set: expected train-images-idx3-ubyte[.gz], data_batch_1.bin[.gz], train/CLASS/*.png "
-                   "or CLASS/*.png",
-                   path);
+        return dd_fail(DD_ENOTFOUND,
+                       "%s holds only .xz files, which are not read directly; unpack them with xz -dk %s/*.xz", path,
+                       path);
+    return dd_fail(
+        DD_EFORMAT,
+        "%s holds no data set: expected train-images-idx3-ubyte[.gz], data_batch_1.bin[.gz], train/CLASS/*.png "
+        "or CLASS/*.png",
+        path);
 }
 
-static dd_status row_names(dd_dataset *d, const kind *k) {
+static dd_status row_names(dd_dataset *d, const kind *k)
+{
     char store[16][32], *names[16];
     for (int i = 0; i < 16 && piece(k->class_names, i, store[i], sizeof store[i]); i++) names[i] = store[i];
     return dd_class_names_copy(d, names);
 }
 
-static dd_status no_empty_class(const dd_dataset *d) {
+static dd_status no_empty_class(const dd_dataset *d)
+{
     for (int64_t k = 0; k < d->classes; k++) {
         if (d->train.class_first[k + 1] == d->train.class_first[k])
-            return dd_fail(DD_EFORMAT, "%s: class %lld, \"%s\", has no training items", d->source, (long long)k, d->class_names[k]);
+            return dd_fail(DD_EFORMAT, "%s: class %lld, \"%s\", has no training items", d->source, (long long)k,
+                           d->class_names[k]);
     }
     return DD_OK;
 }
 
 /* Says once more what the user should know about a test part that was not there. */
-static dd_status test_part(dd_dataset *d, bool own_split) {
+static dd_status test_part(dd_dataset *d, bool own_split)
+{
     int64_t all = d->train.n;
     if (d->test.n) return DD_OK;
     DD_TRY(dd_split_fifth(d));
@@ -215,20 +254,22 @@ static dd_status test_part(dd_dataset *d, bool own_split) {
     return DD_OK;
 }
 
-static bool row_fits(const dd_dataset *d, const kind *k) {
+static bool row_fits(const dd_dataset *d, const kind *k)
+{
     return k && d->c == k->c && d->h == k->h && d->w == k->w && d->classes == k->classes;
 }
 
-static dd_status finish(dd_dataset *d, const kind *k, bool by_name, const dd_data_opts *o) {
+static dd_status finish(dd_dataset *d, const kind *k, bool by_name, const dd_data_opts *o)
+{
     const dd_shape *sh = &d->train.images.shape;
     d->c = sh->dim[1];
     d->h = sh->dim[2];
     d->w = sh->dim[3];
     DD_TRY(dd_check_labels(d, d->classes));
     if (by_name && !row_fits(d, k))
-        return dd_fail(DD_EFORMAT, "%s: images of %lldx%lldx%lld in %lld classes, but %s has %lldx%lldx%lld in %lld", d->source,
-                       (long long)d->c, (long long)d->h, (long long)d->w, (long long)d->classes, k->name, (long long)k->c,
-                       (long long)k->h, (long long)k->w, (long long)k->classes);
+        return dd_fail(DD_EFORMAT, "%s: images of %lldx%lldx%lld in %lld classes, but %s has %lldx%lldx%lld in %lld",
+                       d->source, (long long)d->c, (long long)d->h, (long long)d->w, (long long)d->classes, k->name,
+                       (long long)k->c, (long long)k->h, (long long)k->w, (long long)k->classes);
     if (!row_fits(d, k)) k = NULL;
     if (!d->class_names) DD_TRY(k ? row_names(d, k) : dd_class_names_numbered(d));
     DD_TRY(test_part(d, k && k->how == embedded));
@@ -240,7 +281,8 @@ static dd_status finish(dd_dataset *d, const kind *k, bool by_name, const dd_dat
     return DD_OK;
 }
 
-static void set_name(dd_dataset *d, const char *path) {
+static void set_name(dd_dataset *d, const char *path)
+{
     char copy[DD_PATH];
     snprintf(copy, sizeof copy, "%s", path);
     for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--) copy[n - 1] = 0;
@@ -248,7 +290,8 @@ static void set_name(dd_dataset *d, const char *path) {
     snprintf(d->name, sizeof d->name, "%.63s", k ? k->name : base_name(copy));
 }
 
-static dd_status open_word(dd_dataset *d, const char *word, const dd_data_opts *o) {
+static dd_status open_word(dd_dataset *d, const char *word, const dd_data_opts *o)
+{
     const kind *k = kind_of(word);
     char path[DD_PATH] = "";
     if (k && k->how == embedded) {
@@ -259,8 +302,10 @@ static dd_status open_word(dd_dataset *d, const char *word, const dd_data_opts *
     }
     DD_TRY(find(word, o, &k, path));
     bool by_name = k != NULL;
-    if (by_name) snprintf(d->name, sizeof d->name, "%s", k->name);
-    else set_name(d, path);
+    if (by_name)
+        snprintf(d->name, sizeof d->name, "%s", k->name);
+    else
+        set_name(d, path);
     snprintf(d->source, sizeof d->source, "%.1023s", path);
     if (!by_name) k = kind_of(d->name);
     if (k && k->how != embedded && layout_of(path) == k->how) d->classes = k->classes;
@@ -268,16 +313,20 @@ static dd_status open_word(dd_dataset *d, const char *word, const dd_data_opts *
     return finish(d, k, by_name, o);
 }
 
-static dd_status check_opts(const dd_data_opts *o) {
+static dd_status check_opts(const dd_data_opts *o)
+{
     if (o->channels != 0 && o->channels != 1 && o->channels != 3)
-        return dd_fail(DD_EINVAL, "channels is %lld; 0 (as they are), 1 (grey) and 3 (colour) are possible", (long long)o->channels);
-    if (o->resize_h < 0 || o->resize_w < 0 || (o->resize_h == 0) != (o->resize_w == 0) || o->resize_h > 4096 || o->resize_w > 4096)
-        return dd_fail(DD_EINVAL, "resizing to %lld x %lld is impossible; both sides must be 1 to 4096", (long long)o->resize_w,
-                       (long long)o->resize_h);
+        return dd_fail(DD_EINVAL, "channels is %lld; 0 (as they are), 1 (grey) and 3 (colour) are possible",
+                       (long long)o->channels);
+    if (o->resize_h < 0 || o->resize_w < 0 || (o->resize_h == 0) != (o->resize_w == 0) || o->resize_h > 4096 ||
+        o->resize_w > 4096)
+        return dd_fail(DD_EINVAL, "resizing to %lld x %lld is impossible; both sides must be 1 to 4096",
+                       (long long)o->resize_w, (long long)o->resize_h);
     return DD_OK;
 }
 
-dd_status dd_dataset_open(dd_dataset **out, const char *name_or_path, const dd_data_opts *opts) {
+dd_status dd_dataset_open(dd_dataset **out, const char *name_or_path, const dd_data_opts *opts)
+{
     const dd_data_opts plain = DD_DATA_OPTS_INIT;
     *out = NULL;
     if (!opts) opts = &plain;
@@ -294,7 +343,8 @@ dd_status dd_dataset_open(dd_dataset **out, const char *name_or_path, const dd_d
     return DD_OK;
 }
 
-void dd_dataset_close(dd_dataset *d) {
+void dd_dataset_close(dd_dataset *d)
+{
     if (!d) return;
     dd_split_fini(&d->train);
     dd_split_fini(&d->test);

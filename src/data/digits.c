@@ -11,9 +11,13 @@ static const char table[ITEMS][PIXELS + 2] = {
 #include "data/digits_table.inc"
 };
 
-static int value(char ch) { return ch <= '9' ? ch - '0' : ch - 'a' + 10; }
+static int value(char ch)
+{
+    return ch <= '9' ? ch - '0' : ch - 'a' + 10;
+}
 
-dd_status dd_digits_load(dd_dataset *d, const char *dir, const dd_data_opts *o) {
+dd_status dd_digits_load(dd_dataset *d, const char *dir, const dd_data_opts *o)
+{
     (void)dir;
     (void)o;
     d->classes = 10;

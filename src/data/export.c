@@ -9,13 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static dd_status wide_labels(const dd_synset *s, dd_tensor *out) {
+static dd_status wide_labels(const dd_synset *s, dd_tensor *out)
+{
     DD_TRY(dd_tensor_init(out, DD_I64, DD_SHAPE(s->m)));
     for (int64_t i = 0; i < s->m; i++) ((int64_t *)out->data)[i] = dd_i32(&s->labels)[i];
     return DD_OK;
 }
 
-static dd_status save_archive(const dd_zip_member *m, int n, const char *path) {
+static dd_status save_archive(const dd_zip_member *m, int n, const char *path)
+{
     void *bytes;
     size_t size;
     DD_TRY(dd_zip_store(m, n, &bytes, &size));
@@ -24,7 +26,8 @@ static dd_status save_archive(const dd_zip_member *m, int n, const char *path) {
     return st;
 }
 
-static dd_status export_npz(const dd_synset *s, const char *path) {
+static dd_status export_npz(const dd_synset *s, const char *path)
+{
     dd_tensor labels = {0};
     double stats[2][16];
     char heads[6][512];
@@ -33,12 +36,13 @@ static dd_status export_npz(const dd_synset *s, const char *path) {
     memcpy(stats[0], s->mean, sizeof stats[0]);
     memcpy(stats[1], s->std, sizeof stats[1]);
     DD_TRY(wide_labels(s, &labels));
-    const dd_tensor mean = dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[0]), std = dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[1]);
+    const dd_tensor mean = dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[0]),
+                    std = dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[1]);
     const struct {
         const char *name;
         const dd_tensor *t;
     } arrays[] = {{"images.npy", &s->images}, {"labels.npy", &labels}, {"soft_labels.npy", &s->soft_labels},
-                  {"lr.npy", &s->lr}, {"mean.npy", &mean}, {"std.npy", &std}};
+                  {"lr.npy", &s->lr},         {"mean.npy", &mean},     {"std.npy", &std}};
     for (size_t i = 0; i < DD_LEN(arrays); i++) {
         const dd_tensor *t = arrays[i].t;
         if (!t->data) continue;
@@ -52,7 +56,8 @@ static dd_status export_npz(const dd_synset *s, const char *path) {
 }
 
 /* Pickle opcodes of an integer below 2^63: BININT1, BININT2, BININT or LONG1. */
-static uint8_t *pickle_int(uint8_t *p, int64_t v) {
+static uint8_t *pickle_int(uint8_t *p, int64_t v)
+{
     int n = v < 256 ? 1 : v < 65536 ? 2 : v < 2147483648 ? 4 : 8;
     *p++ = n == 1 ? 'K' : n == 2 ? 'M' : n == 4 ? 'J' : 0x8a;
     if (n == 8) *p++ = 8;
@@ -60,7 +65,8 @@ static uint8_t *pickle_int(uint8_t *p, int64_t v) {
     return p;
 }
 
-static uint8_t *pickle_text(uint8_t *p, const char *s) {
+static uint8_t *pickle_text(uint8_t *p, const char *s)
+{
     size_t n = strlen(s);
     *p++ = 'X';
     for (int i = 0; i < 4; i++) *p++ = (uint8_t)(n >> (8 * i));
@@ -68,14 +74,16 @@ static uint8_t *pickle_text(uint8_t *p, const char *s) {
     return p + n;
 }
 
-static uint8_t *raw(uint8_t *p, const char *s) {
+static uint8_t *raw(uint8_t *p, const char *s)
+{
     size_t n = strlen(s);
     memcpy(p, s, n);
     return p + n;
 }
 
 /* torch._utils._rebuild_tensor_v2(storage, 0, sizes, strides, False, OrderedDict()). Needs at most 400 bytes. */
-static size_t pickle_tensor(uint8_t *start, const dd_tensor *t) {
+static size_t pickle_tensor(uint8_t *start, const dd_tensor *t)
+{
     int64_t stride[DD_MAX_RANK], step = 1;
     uint8_t *p = raw(start, "\x80\x02");
     p = raw(p, "ctorch._utils\n_rebuild_tensor_v2\n((");
@@ -94,7 +102,8 @@ static size_t pickle_tensor(uint8_t *start, const dd_tensor *t) {
     return (size_t)(p - start);
 }
 
-static dd_status export_tensor(const dd_tensor *t, const char *dir, const char *name) {
+static dd_status export_tensor(const dd_tensor *t, const char *dir, const char *name)
+{
     char path[DD_PATH];
     uint8_t pickle[400];
     DD_TRY(dd_path_join(path, sizeof path, dir, name));
@@ -104,7 +113,8 @@ static dd_status export_tensor(const dd_tensor *t, const char *dir, const char *
     return save_archive(m, 3, path);
 }
 
-static dd_status export_pt(const dd_synset *s, const char *dir) {
+static dd_status export_pt(const dd_synset *s, const char *dir)
+{
     dd_tensor labels = {0};
     DD_TRY(dd_make_dir(dir));
     DD_TRY(wide_labels(s, &labels));
@@ -115,16 +125,20 @@ static dd_status export_pt(const dd_synset *s, const char *dir) {
 }
 
 /* Class names become folder names: a slash or a leading dot would leave the folder or hide it. */
-static void folder_name(const char *name, int64_t k, char *out, size_t cap) {
-    if (!*name) snprintf(out, cap, "class-%lld", (long long)k);
-    else snprintf(out, cap, "%.200s", name);
+static void folder_name(const char *name, int64_t k, char *out, size_t cap)
+{
+    if (!*name)
+        snprintf(out, cap, "class-%lld", (long long)k);
+    else
+        snprintf(out, cap, "%.200s", name);
     for (char *p = out; *p; p++) {
         if (*p == '/') *p = '-';
     }
     if (out[0] == '.') out[0] = '_';
 }
 
-static dd_status export_one(const dd_synset *s, int64_t i, int64_t number, const char *dir, uint8_t *px) {
+static dd_status export_one(const dd_synset *s, int64_t i, int64_t number, const char *dir, uint8_t *px)
+{
     char name[256], folder[DD_PATH], file[32], path[DD_PATH];
     void *png;
     size_t size;
@@ -141,7 +155,8 @@ static dd_status export_one(const dd_synset *s, int64_t i, int64_t number, const
     return st;
 }
 
-static dd_status export_png(const dd_synset *s, const char *dir) {
+static dd_status export_png(const dd_synset *s, const char *dir)
+{
     uint8_t *px = dd_alloc((size_t)(s->h * s->w), 3);
     int64_t *seen = dd_alloc((size_t)s->classes, sizeof *seen);
     dd_status st = px && seen ? dd_make_dir(dir) : dd_fail(DD_ENOMEM, "out of memory for a picture");
@@ -151,7 +166,8 @@ static dd_status export_png(const dd_synset *s, const char *dir) {
     return st;
 }
 
-dd_status dd_synset_export(const dd_synset *s, const char *format, const char *path) {
+dd_status dd_synset_export(const dd_synset *s, const char *format, const char *path)
+{
     if (strcmp(format, "npz") == 0) return export_npz(s, path);
     if (strcmp(format, "pt") == 0) return export_pt(s, path);
     if (strcmp(format, "png") == 0) return export_png(s, path);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Image folders: DIR/train/CLASS/NAME.png (or .jpg, .jpeg) with DIR/test or DIR/val beside it, or the class folders in DIR
- * itself. Knows base, tensor and image.c. Classes are in bytewise name order, as torchvision has it, unless a
+ * Image folders: DIR/train/CLASS/NAME.png (or .jpg, .jpeg) with DIR/test or DIR/val beside it, or the class folders in
+ * DIR itself. Knows base, tensor and image.c. Classes are in bytewise name order, as torchvision has it, unless a
  * classes file fixes it; items are in class order, then name order, so the result does not depend on the disk. */
 #include "base/fs.h"
 #include "base/memory.h"
@@ -25,18 +25,21 @@ typedef struct part {
     char first_path[DD_PATH];
 } part;
 
-static bool picture_name(const char *name) {
+static bool picture_name(const char *name)
+{
     const char *dot = strrchr(name, '.');
     if (!dot || name[0] == '.') return false;
     return !strcasecmp(dot, ".png") || !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg");
 }
 
-static bool subdir(const char *dir, const char *name, char path[DD_PATH]) {
+static bool subdir(const char *dir, const char *name, char path[DD_PATH])
+{
     int n = snprintf(path, DD_PATH, "%s/%s", dir, name);
     return name[0] != '.' && n > 0 && n < DD_PATH && dd_is_dir(path);
 }
 
-static bool has_class_dirs(const char *dir) {
+static bool has_class_dirs(const char *dir)
+{
     char **names, path[DD_PATH];
     size_t n;
     bool found = false;
@@ -52,12 +55,14 @@ static bool has_class_dirs(const char *dir) {
     return found;
 }
 
-bool dd_folder_here(const char *dir) {
+bool dd_folder_here(const char *dir)
+{
     char path[DD_PATH];
     return subdir(dir, "train", path) || has_class_dirs(dir);
 }
 
-static bool all_digits(const char *s) {
+static bool all_digits(const char *s)
+{
     if (!*s) return false;
     for (; *s; s++) {
         if (*s < '0' || *s > '9') return false;
@@ -66,20 +71,23 @@ static bool all_digits(const char *s) {
 }
 
 /* Names that are all integers sort as text, "10" before "2"; say so, for labels would silently be permuted. */
-static void warn_order(dd_dataset *d) {
+static void warn_order(dd_dataset *d)
+{
     bool differs = false;
     for (int64_t i = 0; i < d->classes; i++) {
         if (!all_digits(d->class_names[i])) return;
         if (i && strtod(d->class_names[i - 1], NULL) > strtod(d->class_names[i], NULL)) differs = true;
     }
     if (differs)
-        snprintf(d->warning, sizeof d->warning,
-                 "all class names are numbers and their text order (\"10\" before \"2\") is not their numeric order: class "
-                 "0 is \"%.40s\" and the last is \"%.40s\"; give a classes file to fix the order",
-                 d->class_names[0], d->class_names[d->classes - 1]);
+        snprintf(
+            d->warning, sizeof d->warning,
+            "all class names are numbers and their text order (\"10\" before \"2\") is not their numeric order: class "
+            "0 is \"%.40s\" and the last is \"%.40s\"; give a classes file to fix the order",
+            d->class_names[0], d->class_names[d->classes - 1]);
 }
 
-static dd_status classes_from_dir(dd_dataset *d, const char *dir) {
+static dd_status classes_from_dir(dd_dataset *d, const char *dir)
+{
     char **names, path[DD_PATH];
     size_t n, m = 0;
     DD_TRY(dd_list_dir(dir, &names, &n));
@@ -88,8 +96,10 @@ static dd_status classes_from_dir(dd_dataset *d, const char *dir) {
         if (subdir(dir, names[i], path)) keep[m++] = names[i];
     }
     dd_status st;
-    if (!keep) st = dd_fail(DD_ENOMEM, "%s: out of memory for %zu names", dir, n);
-    else if (m == 0) st = dd_fail(DD_EFORMAT, "%s has no class folders; expected %s/CLASS/*.png", dir, dir);
+    if (!keep)
+        st = dd_fail(DD_ENOMEM, "%s: out of memory for %zu names", dir, n);
+    else if (m == 0)
+        st = dd_fail(DD_EFORMAT, "%s has no class folders; expected %s/CLASS/*.png", dir, dir);
     else {
         d->classes = (int64_t)m;
         st = dd_class_names_copy(d, keep);
@@ -100,24 +110,28 @@ static dd_status classes_from_dir(dd_dataset *d, const char *dir) {
     return st;
 }
 
-static dd_status distinct(const dd_dataset *d, const char *file) {
+static dd_status distinct(const dd_dataset *d, const char *file)
+{
     for (int64_t i = 0; i < d->classes; i++)
         for (int64_t k = 0; k < i; k++)
             if (strcmp(d->class_names[i], d->class_names[k]) == 0)
-                return dd_fail(DD_EFORMAT, "%s names class \"%s\" twice, on entries %lld and %lld", file, d->class_names[i],
-                               (long long)k + 1, (long long)i + 1);
+                return dd_fail(DD_EFORMAT, "%s names class \"%s\" twice, on entries %lld and %lld", file,
+                               d->class_names[i], (long long)k + 1, (long long)i + 1);
     return DD_OK;
 }
 
-static dd_status classes_from_file(dd_dataset *d, const char *file) {
+static dd_status classes_from_file(dd_dataset *d, const char *file)
+{
     void *text;
     size_t size, n = 0;
     DD_TRY(dd_read_file(file, (size_t)1 << 20, &text, &size));
     char **names = dd_alloc(size / 2 + 2, sizeof *names), *save = NULL;
     for (char *t = names ? strtok_r(text, "\r\n", &save) : NULL; t; t = strtok_r(NULL, "\r\n", &save)) names[n++] = t;
     dd_status st;
-    if (!names) st = dd_fail(DD_ENOMEM, "%s: out of memory", file);
-    else if (n == 0) st = dd_fail(DD_EFORMAT, "%s names no class", file);
+    if (!names)
+        st = dd_fail(DD_ENOMEM, "%s: out of memory", file);
+    else if (n == 0)
+        st = dd_fail(DD_EFORMAT, "%s names no class", file);
     else {
         d->classes = (int64_t)n;
         st = dd_class_names_copy(d, names);
@@ -128,7 +142,8 @@ static dd_status classes_from_file(dd_dataset *d, const char *file) {
 }
 
 /* A folder that the classes file leaves out would be dropped without a word; refuse it. */
-static dd_status no_strangers(const dd_dataset *d, const char *dir, const char *hint) {
+static dd_status no_strangers(const dd_dataset *d, const char *dir, const char *hint)
+{
     char **names, path[DD_PATH];
     size_t n;
     dd_status st = DD_OK;
@@ -136,22 +151,26 @@ static dd_status no_strangers(const dd_dataset *d, const char *dir, const char *
     for (size_t i = 0; i < n && st == DD_OK; i++) {
         bool known = !subdir(dir, names[i], path);
         for (int64_t k = 0; k < d->classes && !known; k++) known = strcmp(names[i], d->class_names[k]) == 0;
-        if (!known) st = dd_fail(DD_EFORMAT, "%s has a folder \"%s\" that is none of the %lld classes of %s", dir, names[i],
-                                 (long long)d->classes, hint);
+        if (!known)
+            st = dd_fail(DD_EFORMAT, "%s has a folder \"%s\" that is none of the %lld classes of %s", dir, names[i],
+                         (long long)d->classes, hint);
     }
     dd_list_free(names, n);
     return st;
 }
 
-static dd_status same_size(const dd_dataset *d, const part *p, const dd_image *im, const char *path) {
+static dd_status same_size(const dd_dataset *d, const part *p, const dd_image *im, const char *path)
+{
     if (p->n == 0 && d->h == 0) return DD_OK;
     int64_t h = d->h ? d->h : p->v[0].im.h, w = d->w ? d->w : p->v[0].im.w;
     if (im->h == h && im->w == w) return DD_OK;
-    return dd_fail(DD_EFORMAT, "%s has %lld x %lld pixels where %s has %lld x %lld; give one size to resize all pictures to", path,
-                   (long long)im->w, (long long)im->h, p->n ? p->first_path : "the training part", (long long)w, (long long)h);
+    return dd_fail(
+        DD_EFORMAT, "%s has %lld x %lld pixels where %s has %lld x %lld; give one size to resize all pictures to", path,
+        (long long)im->w, (long long)im->h, p->n ? p->first_path : "the training part", (long long)w, (long long)h);
 }
 
-static dd_status read_picture(dd_dataset *d, part *p, const char *path, int32_t label, const dd_data_opts *o) {
+static dd_status read_picture(dd_dataset *d, part *p, const char *path, int32_t label, const dd_data_opts *o)
+{
     void *data, *v = p->v;
     size_t size;
     dd_image im = {0};
@@ -173,7 +192,8 @@ static dd_status read_picture(dd_dataset *d, part *p, const char *path, int32_t 
     return DD_OK;
 }
 
-static dd_status read_class(dd_dataset *d, part *p, const char *dir, int32_t label, const dd_data_opts *o) {
+static dd_status read_class(dd_dataset *d, part *p, const char *dir, int32_t label, const dd_data_opts *o)
+{
     char **names, folder[DD_PATH], path[DD_PATH];
     size_t n;
     if (!subdir(dir, d->class_names[label], folder)) return DD_OK;
@@ -188,7 +208,8 @@ static dd_status read_class(dd_dataset *d, part *p, const char *dir, int32_t lab
     return st;
 }
 
-static dd_status pack(dd_dataset *d, part *p, const char *dir, dd_split *s) {
+static dd_status pack(dd_dataset *d, part *p, const char *dir, dd_split *s)
+{
     if (p->n == 0) return dd_fail(DD_EFORMAT, "%s has no .png, .jpg or .jpeg pictures in its class folders", dir);
     if (d->h == 0) {
         d->h = p->v[0].im.h;
@@ -208,7 +229,8 @@ static dd_status pack(dd_dataset *d, part *p, const char *dir, dd_split *s) {
     return DD_OK;
 }
 
-static dd_status read_part(dd_dataset *d, const char *dir, const dd_data_opts *o, dd_split *s) {
+static dd_status read_part(dd_dataset *d, const char *dir, const dd_data_opts *o, dd_split *s)
+{
     part p = {0};
     dd_status st = DD_OK;
     for (int32_t k = 0; k < d->classes && st == DD_OK; k++) st = read_class(d, &p, dir, k, o);
@@ -218,15 +240,19 @@ static dd_status read_part(dd_dataset *d, const char *dir, const dd_data_opts *o
     return st;
 }
 
-dd_status dd_folder_load(dd_dataset *d, const char *dir, const dd_data_opts *o) {
+dd_status dd_folder_load(dd_dataset *d, const char *dir, const dd_data_opts *o)
+{
     char train[DD_PATH], test[DD_PATH];
     bool parts = subdir(dir, "train", train);
     if (!parts) snprintf(train, sizeof train, "%s", dir);
     bool tested = parts && (subdir(dir, "test", test) || subdir(dir, "val", test));
-    if (o->classes_file) DD_TRY(classes_from_file(d, o->classes_file));
-    else DD_TRY(classes_from_dir(d, train));
+    if (o->classes_file)
+        DD_TRY(classes_from_file(d, o->classes_file));
+    else
+        DD_TRY(classes_from_dir(d, train));
     const char *of = o->classes_file ? o->classes_file : train;
-    if (d->classes > 65536) return dd_fail(DD_EFORMAT, "%s has %lld classes, at most 65536 are read", of, (long long)d->classes);
+    if (d->classes > 65536)
+        return dd_fail(DD_EFORMAT, "%s has %lld classes, at most 65536 are read", of, (long long)d->classes);
     if (o->classes_file) DD_TRY(no_strangers(d, train, of));
     if (tested) DD_TRY(no_strangers(d, test, of));
     DD_TRY(read_part(d, train, o, &d->train));

@@ -9,18 +9,26 @@
 
 #define GZ_STEP ((size_t)1 << 20)
 
-bool dd_is_gzip(const void *data, size_t size) {
+bool dd_is_gzip(const void *data, size_t size)
+{
     const uint8_t *p = data;
     return size >= 2 && p[0] == 0x1f && p[1] == 0x8b;
 }
 
-uint32_t dd_crc32(const void *data, size_t size) { return (uint32_t)crc32_z(0, data, size); }
+uint32_t dd_crc32(const void *data, size_t size)
+{
+    return (uint32_t)crc32_z(0, data, size);
+}
 
-static uInt clip(size_t n) { return n > GZ_STEP ? (uInt)GZ_STEP : (uInt)n; }
+static uInt clip(size_t n)
+{
+    return n > GZ_STEP ? (uInt)GZ_STEP : (uInt)n;
+}
 
 /* One member from *in onwards; advances *in and *got. */
 static dd_status member(z_stream *z, const uint8_t *data, size_t size, size_t *in, size_t limit, const char *what,
-                        void **out, size_t *cap, size_t *got) {
+                        void **out, size_t *cap, size_t *got)
+{
     for (int rc = Z_OK; rc != Z_STREAM_END;) {
         if (*got > limit) return dd_fail(DD_EFORMAT, "%s: inflates to more than the limit of %zu bytes", what, limit);
         DD_TRY(dd_grow(out, cap, *got + GZ_STEP, 1));
@@ -35,8 +43,9 @@ static dd_status member(z_stream *z, const uint8_t *data, size_t size, size_t *i
         *got += gave;
         if (rc == Z_MEM_ERROR) return dd_fail(DD_ENOMEM, "%s: out of memory while inflating", what);
         if (rc == Z_BUF_ERROR || (rc == Z_OK && took == 0 && gave == 0))
-            return dd_fail(DD_EFORMAT, "%s: the gzip data end after %zu bytes in the middle of a member (truncated download?)", what,
-                           size);
+            return dd_fail(DD_EFORMAT,
+                           "%s: the gzip data end after %zu bytes in the middle of a member (truncated download?)",
+                           what, size);
         if (rc != Z_OK && rc != Z_STREAM_END)
             return dd_fail(DD_EFORMAT, "%s: corrupt gzip data near byte %zu of %zu: %s", what, *in, size,
                            z->msg ? z->msg : "unknown error");
@@ -45,7 +54,8 @@ static dd_status member(z_stream *z, const uint8_t *data, size_t size, size_t *i
 }
 
 static dd_status members(z_stream *z, const uint8_t *data, size_t size, size_t limit, const char *what, void **out,
-                         size_t *cap, size_t *got) {
+                         size_t *cap, size_t *got)
+{
     size_t in = 0;
     while (in < size) {
         if (!dd_is_gzip(data + in, size - in))
@@ -57,7 +67,8 @@ static dd_status members(z_stream *z, const uint8_t *data, size_t size, size_t l
     return DD_OK;
 }
 
-dd_status dd_gunzip(const void *data, size_t size, size_t limit, const char *what, void **out, size_t *out_size) {
+dd_status dd_gunzip(const void *data, size_t size, size_t limit, const char *what, void **out, size_t *out_size)
+{
     z_stream z = {0};
     size_t cap = 0, got = 0;
     *out = NULL;

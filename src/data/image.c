@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-dd_status dd_image_decode(const void *data, size_t size, const char *what, dd_image *out) {
+dd_status dd_image_decode(const void *data, size_t size, const char *what, dd_image *out)
+{
     const uint8_t *p = data;
     if (size == 0) return dd_fail(DD_EFORMAT, "%s is empty (0 bytes)", what);
     if (size >= 8 && memcmp(p, "\x89PNG\r\n\x1a\n", 8) == 0) return dd_png_decode(data, size, what, out);
@@ -14,14 +15,16 @@ dd_status dd_image_decode(const void *data, size_t size, const char *what, dd_im
     return dd_fail(DD_EFORMAT, "%s: %zu bytes that start neither like a PNG nor like a JPEG picture", what, size);
 }
 
-void dd_image_fini(dd_image *im) {
+void dd_image_fini(dd_image *im)
+{
     dd_free(im->px);
     im->px = NULL;
 }
 
 /* One axis: n_in samples at stride `si` to n_out at stride `so`. Shrinking averages the covered interval, growing
  * interpolates between sample centres. */
-static void resample(const float *in, int64_t n_in, int64_t si, float *out, int64_t n_out, int64_t so) {
+static void resample(const float *in, int64_t n_in, int64_t si, float *out, int64_t n_out, int64_t so)
+{
     double s = (double)n_in / (double)n_out;
     for (int64_t o = 0; o < n_out; o++) {
         double sum = 0;
@@ -42,11 +45,14 @@ static void resample(const float *in, int64_t n_in, int64_t si, float *out, int6
     }
 }
 
-dd_status dd_image_resize(dd_image *im, int64_t h, int64_t w) {
+dd_status dd_image_resize(dd_image *im, int64_t h, int64_t w)
+{
     if (im->h == h && im->w == w) return DD_OK;
     int64_t c = im->c, row = im->w * c;
-    if (h < 1 || w < 1 || h > DD_PIXEL_LIMIT / w) return dd_fail(DD_EINVAL, "cannot resize to %lld x %lld", (long long)w, (long long)h);
-    float *src = dd_alloc((size_t)(im->h * row), sizeof *src), *mid = dd_alloc((size_t)im->h, (size_t)(w * c) * sizeof *mid);
+    if (h < 1 || w < 1 || h > DD_PIXEL_LIMIT / w)
+        return dd_fail(DD_EINVAL, "cannot resize to %lld x %lld", (long long)w, (long long)h);
+    float *src = dd_alloc((size_t)(im->h * row), sizeof *src),
+          *mid = dd_alloc((size_t)im->h, (size_t)(w * c) * sizeof *mid);
     float *dst = dd_alloc((size_t)h, (size_t)(w * c) * sizeof *dst);
     uint8_t *px = dd_alloc((size_t)h, (size_t)(w * c));
     dd_status st = src && mid && dst && px ? DD_OK : dd_fail(DD_ENOMEM, "out of memory while resizing");
@@ -69,7 +75,8 @@ dd_status dd_image_resize(dd_image *im, int64_t h, int64_t w) {
     return st;
 }
 
-dd_status dd_image_channels(dd_image *im, int64_t c) {
+dd_status dd_image_channels(dd_image *im, int64_t c)
+{
     if (im->c == c) return DD_OK;
     int64_t n = im->h * im->w;
     uint8_t *px = dd_alloc((size_t)n, (size_t)c);
@@ -88,7 +95,8 @@ dd_status dd_image_channels(dd_image *im, int64_t c) {
     return DD_OK;
 }
 
-void dd_image_planes(const dd_image *im, uint8_t *out) {
+void dd_image_planes(const dd_image *im, uint8_t *out)
+{
     int64_t n = im->h * im->w;
     for (int64_t k = 0; k < im->c; k++)
         for (int64_t i = 0; i < n; i++) out[k * n + i] = im->px[i * im->c + k];

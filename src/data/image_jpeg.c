@@ -21,27 +21,34 @@ typedef struct catcher {
     struct jpeg_progress_mgr progress;
 } catcher;
 
-static void on_error(j_common_ptr c) {
+static void on_error(j_common_ptr c)
+{
     catcher *k = (catcher *)(void *)c->err;
     c->err->format_message(c, k->text);
     longjmp(k->back, 1);
 }
 
 /* Level -1 is a warning: the data are damaged but libjpeg would go on. */
-static void on_message(j_common_ptr c, int level) {
+static void on_message(j_common_ptr c, int level)
+{
     if (level == -1 && (c->err->msg_code == JWRN_JPEG_EOF || c->err->msg_code == JWRN_HIT_MARKER)) on_error(c);
 }
 
-static void quiet(j_common_ptr c) { (void)c; }
+static void quiet(j_common_ptr c)
+{
+    (void)c;
+}
 
-static void on_progress(j_common_ptr c) {
+static void on_progress(j_common_ptr c)
+{
     if (((j_decompress_ptr)c)->input_scan_number <= SCAN_LIMIT) return;
     catcher *k = (catcher *)(void *)c->err;
     snprintf(k->text, sizeof k->text, "more than %d scans", SCAN_LIMIT);
     longjmp(k->back, 1);
 }
 
-static void rows(j_decompress_ptr c, dd_image *out) {
+static void rows(j_decompress_ptr c, dd_image *out)
+{
     jpeg_start_decompress(c);
     while (c->output_scanline < c->output_height) {
         JSAMPROW row = out->px + (int64_t)c->output_scanline * out->w * out->c;
@@ -51,7 +58,8 @@ static void rows(j_decompress_ptr c, dd_image *out) {
 }
 
 /* Everything that may jump. `out` is the caller's, so its members survive the jump. */
-static dd_status decode(j_decompress_ptr c, catcher *k, const void *data, size_t size, const char *what, dd_image *out) {
+static dd_status decode(j_decompress_ptr c, catcher *k, const void *data, size_t size, const char *what, dd_image *out)
+{
     if (setjmp(k->back)) return dd_fail(DD_EFORMAT, "%s: corrupt JPEG picture of %zu bytes: %s", what, size, k->text);
     jpeg_create_decompress(c);
     c->progress = &k->progress;
@@ -65,12 +73,15 @@ static dd_status decode(j_decompress_ptr c, catcher *k, const void *data, size_t
         return dd_fail(DD_EFORMAT, "%s: %lld x %lld pixels are more than the limit of %lld", what, (long long)out->w,
                        (long long)out->h, (long long)DD_PIXEL_LIMIT);
     out->px = dd_alloc((size_t)(out->w * out->h), (size_t)out->c);
-    if (!out->px) return dd_fail(DD_ENOMEM, "%s: out of memory for %lld x %lld pixels", what, (long long)out->w, (long long)out->h);
+    if (!out->px)
+        return dd_fail(DD_ENOMEM, "%s: out of memory for %lld x %lld pixels", what, (long long)out->w,
+                       (long long)out->h);
     rows(c, out);
     return DD_OK;
 }
 
-dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_image *out) {
+dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_image *out)
+{
     struct jpeg_decompress_struct c;
     catcher k;
     memset(&c, 0, sizeof c);

@@ -7,7 +7,8 @@
 #include <png.h>
 #include <string.h>
 
-static dd_status pixels(png_image *im, const char *what, dd_image *out) {
+static dd_status pixels(png_image *im, const char *what, dd_image *out)
+{
     bool alpha = im->format & PNG_FORMAT_FLAG_ALPHA;
     out->c = im->format & PNG_FORMAT_FLAG_COLOR ? 3 : 1;
     out->w = im->width;
@@ -15,7 +16,9 @@ static dd_status pixels(png_image *im, const char *what, dd_image *out) {
     im->format = (out->c == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY) | (alpha ? PNG_FORMAT_FLAG_ALPHA : 0u);
     int64_t n = out->w * out->h, from = out->c + alpha;
     out->px = dd_alloc((size_t)n, (size_t)from);
-    if (!out->px) return dd_fail(DD_ENOMEM, "%s: out of memory for %lld x %lld pixels", what, (long long)out->w, (long long)out->h);
+    if (!out->px)
+        return dd_fail(DD_ENOMEM, "%s: out of memory for %lld x %lld pixels", what, (long long)out->w,
+                       (long long)out->h);
     if (!png_image_finish_read(im, NULL, out->px, 0, NULL)) {
         dd_image_fini(out);
         return dd_fail(DD_EFORMAT, "%s: corrupt PNG picture: %s", what, im->message);
@@ -24,7 +27,8 @@ static dd_status pixels(png_image *im, const char *what, dd_image *out) {
     return DD_OK;
 }
 
-dd_status dd_png_decode(const void *data, size_t size, const char *what, dd_image *out) {
+dd_status dd_png_decode(const void *data, size_t size, const char *what, dd_image *out)
+{
     png_image im;
     memset(&im, 0, sizeof im);
     im.version = PNG_IMAGE_VERSION;
@@ -40,7 +44,8 @@ dd_status dd_png_decode(const void *data, size_t size, const char *what, dd_imag
     return st;
 }
 
-dd_status dd_png_encode(const uint8_t *px, int64_t w, int64_t h, int64_t c, void **out, size_t *size) {
+dd_status dd_png_encode(const uint8_t *px, int64_t w, int64_t h, int64_t c, void **out, size_t *size)
+{
     png_image im;
     memset(&im, 0, sizeof im);
     im.version = PNG_IMAGE_VERSION;

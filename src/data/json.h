@@ -13,9 +13,9 @@ const dd_json *dd_json_get(const dd_json *object, const char *key); /* NULL: no 
 size_t dd_json_count(const dd_json *array);                         /* 0 for anything but an array */
 const dd_json *dd_json_at(const dd_json *array, size_t i);
 bool dd_json_is_array(const dd_json *v);
-const char *dd_json_string(const dd_json *v);        /* NULL: not a string */
-bool dd_json_int(const dd_json *v, int64_t *out);    /* false: not an integer */
-bool dd_json_real(const dd_json *v, double *out);    /* false: not a number */
+const char *dd_json_string(const dd_json *v);     /* NULL: not a string */
+bool dd_json_int(const dd_json *v, int64_t *out); /* false: not an integer */
+bool dd_json_real(const dd_json *v, double *out); /* false: not a number */
 /* Members in file order: start with NULL, ends with NULL. */
 void *dd_json_next(const dd_json *object, void *iter);
 const char *dd_json_key(void *iter);

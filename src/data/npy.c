@@ -12,18 +12,21 @@ typedef struct cursor {
     const char *p, *end;
 } cursor;
 
-static void blanks(cursor *c) {
+static void blanks(cursor *c)
+{
     while (c->p < c->end && (*c->p == ' ' || *c->p == '\n' || *c->p == '\t')) c->p++;
 }
 
-static bool eat(cursor *c, char ch) {
+static bool eat(cursor *c, char ch)
+{
     blanks(c);
     if (c->p >= c->end || *c->p != ch) return false;
     c->p++;
     return true;
 }
 
-static bool quoted(cursor *c, char *buf, size_t cap) {
+static bool quoted(cursor *c, char *buf, size_t cap)
+{
     blanks(c);
     if (c->p >= c->end || (*c->p != '\'' && *c->p != '"')) return false;
     char q = *c->p++;
@@ -36,7 +39,8 @@ static bool quoted(cursor *c, char *buf, size_t cap) {
     return eat(c, q);
 }
 
-static bool word(cursor *c, const char *w) {
+static bool word(cursor *c, const char *w)
+{
     size_t n = strlen(w);
     blanks(c);
     if ((size_t)(c->end - c->p) < n || memcmp(c->p, w, n) != 0) return false;
@@ -44,7 +48,8 @@ static bool word(cursor *c, const char *w) {
     return true;
 }
 
-static bool number(cursor *c, int64_t *out) {
+static bool number(cursor *c, int64_t *out)
+{
     blanks(c);
     const char *start = c->p;
     int64_t v = 0;
@@ -56,7 +61,8 @@ static bool number(cursor *c, int64_t *out) {
     return c->p > start;
 }
 
-static bool tuple(cursor *c, dd_shape *sh) {
+static bool tuple(cursor *c, dd_shape *sh)
+{
     if (!eat(c, '(')) return false;
     for (sh->rank = 0; !eat(c, ')'); sh->rank++) {
         if (sh->rank == DD_MAX_RANK || !number(c, &sh->dim[sh->rank])) return false;
@@ -69,7 +75,8 @@ static bool tuple(cursor *c, dd_shape *sh) {
 }
 
 /* The three values; false if the text is no such dictionary. */
-static bool dictionary(cursor *c, char *descr, size_t cap, bool *fortran, dd_shape *sh) {
+static bool dictionary(cursor *c, char *descr, size_t cap, bool *fortran, dd_shape *sh)
+{
     int seen = 0;
     if (!eat(c, '{')) return false;
     while (!eat(c, '}')) {
@@ -93,7 +100,8 @@ static bool dictionary(cursor *c, char *descr, size_t cap, bool *fortran, dd_sha
     return seen == 7;
 }
 
-static bool element_type(const char *descr, dd_npy *a) {
+static bool element_type(const char *descr, dd_npy *a)
+{
     static const char *const known = "|u1 |i1 |b1 <u2 <i2 <u4 <i4 <u8 <i8 <f4 <f8 ";
     if (strlen(descr) != 3 || !strstr(known, descr)) return false;
     a->kind = descr[1];
@@ -101,12 +109,14 @@ static bool element_type(const char *descr, dd_npy *a) {
     return true;
 }
 
-static dd_status body(const uint8_t *p, size_t left, const char *what, dd_npy *a) {
+static dd_status body(const uint8_t *p, size_t left, const char *what, dd_npy *a)
+{
     uint64_t count = 1;
     for (int i = 0; i < a->shape.rank; i++) {
         uint64_t n = (uint64_t)a->shape.dim[i];
         if (n == 0) return dd_fail(DD_EFORMAT, "%s: the array is empty, size %d of its shape is 0", what, i + 1);
-        if (count > ((uint64_t)1 << 40) / n) return dd_fail(DD_EFORMAT, "%s: the shape has more than 2^40 elements", what);
+        if (count > ((uint64_t)1 << 40) / n)
+            return dd_fail(DD_EFORMAT, "%s: the shape has more than 2^40 elements", what);
         count *= n;
     }
     if (count * (uint64_t)a->item != left)
@@ -118,7 +128,8 @@ static dd_status body(const uint8_t *p, size_t left, const char *what, dd_npy *a
     return DD_OK;
 }
 
-dd_status dd_npy_parse(const void *data, size_t size, const char *what, dd_npy *out) {
+dd_status dd_npy_parse(const void *data, size_t size, const char *what, dd_npy *out)
+{
     const uint8_t *p = data;
     char descr[64];
     bool fortran = false;
@@ -128,19 +139,23 @@ dd_status dd_npy_parse(const void *data, size_t size, const char *what, dd_npy *
     if (p[6] < 1 || p[6] > 3) return dd_fail(DD_EFORMAT, "%s: npy version %d, versions 1 to 3 are read", what, p[6]);
     size_t pre = p[6] == 1 ? 10 : 12, n = (size_t)p[8] | (size_t)p[9] << 8;
     if (p[6] > 1) n |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
-    if (n > size - pre) return dd_fail(DD_EFORMAT, "%s: the header claims %zu bytes, %zu are left (truncated?)", what, n, size - pre);
+    if (n > size - pre)
+        return dd_fail(DD_EFORMAT, "%s: the header claims %zu bytes, %zu are left (truncated?)", what, n, size - pre);
     cursor c = {(const char *)p + pre, (const char *)p + pre + n};
     if (!dictionary(&c, descr, sizeof descr, &fortran, &out->shape))
-        return dd_fail(DD_EFORMAT, "%s: the npy header is not a dictionary of descr, fortran_order and shape (rank at most %d)", what,
-                       DD_MAX_RANK);
+        return dd_fail(DD_EFORMAT,
+                       "%s: the npy header is not a dictionary of descr, fortran_order and shape (rank at most %d)",
+                       what, DD_MAX_RANK);
     if (!element_type(descr, out))
-        return dd_fail(DD_EFORMAT, "%s: element type '%s' is not read; save as uint8, float32, float64, int32 or int64", what, descr);
+        return dd_fail(DD_EFORMAT, "%s: element type '%s' is not read; save as uint8, float32, float64, int32 or int64",
+                       what, descr);
     if (fortran && out->shape.rank > 1)
         return dd_fail(DD_EFORMAT, "%s: the array is in Fortran order; save numpy.ascontiguousarray(x)", what);
     return body(p + pre + n, size - pre - n, what, out);
 }
 
-static int64_t integer(const dd_npy *a, int64_t i) {
+static int64_t integer(const dd_npy *a, int64_t i)
+{
     const uint8_t *p = a->p + i * a->item;
     uint64_t v = 0;
     memcpy(&v, p, (size_t)a->item);
@@ -149,7 +164,8 @@ static int64_t integer(const dd_npy *a, int64_t i) {
     return (int64_t)((v ^ sign) - sign);
 }
 
-double dd_npy_real(const dd_npy *a, int64_t i) {
+double dd_npy_real(const dd_npy *a, int64_t i)
+{
     const uint8_t *p = a->p + i * a->item;
     if (a->kind != 'f') return (double)integer(a, i);
     if (a->item == 4) {
@@ -162,15 +178,18 @@ double dd_npy_real(const dd_npy *a, int64_t i) {
     return x;
 }
 
-dd_status dd_npy_label(const dd_npy *a, int64_t i, const char *what, int32_t *out) {
+dd_status dd_npy_label(const dd_npy *a, int64_t i, const char *what, int32_t *out)
+{
     double x = dd_npy_real(a, i);
     if (!(x >= 0 && x <= 2147483647.0 && x == floor(x)))
-        return dd_fail(DD_EFORMAT, "%s: label %g of item %lld is out of range, labels are 0, 1, 2, ...", what, x, (long long)i);
+        return dd_fail(DD_EFORMAT, "%s: label %g of item %lld is out of range, labels are 0, 1, 2, ...", what, x,
+                       (long long)i);
     *out = (int32_t)x;
     return DD_OK;
 }
 
-size_t dd_npy_header(char *buf, size_t cap, const dd_tensor *t) {
+size_t dd_npy_header(char *buf, size_t cap, const dd_tensor *t)
+{
     static const char *const descr[] = {"", "<f4", "<f8", "<i4", "|u1", "<i8"};
     char shape[160] = "";
     size_t n = 0;

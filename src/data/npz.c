@@ -26,7 +26,8 @@ static const char *const name_sets[][4] = {{"x_train", "y_train", "x_test", "y_t
                                            {"X", "y", NULL, NULL},
                                            {"images", "labels", NULL, NULL}};
 
-static bool locate(const archive *a, const char *name, zip_uint64_t *at) {
+static bool locate(const archive *a, const char *name, zip_uint64_t *at)
+{
     char file[80];
     if (!name) return false;
     snprintf(file, sizeof file, "%s.npy", name);
@@ -36,7 +37,8 @@ static bool locate(const archive *a, const char *name, zip_uint64_t *at) {
     return true;
 }
 
-static dd_status entry_size(const archive *a, const char *name, zip_uint64_t at, size_t *size) {
+static dd_status entry_size(const archive *a, const char *name, zip_uint64_t at, size_t *size)
+{
     zip_stat_t st;
     zip_stat_init(&st);
     if (zip_stat_index(a->z, at, 0, &st) != 0 || !(st.valid & ZIP_STAT_SIZE) || !(st.valid & ZIP_STAT_COMP_SIZE))
@@ -45,14 +47,15 @@ static dd_status entry_size(const archive *a, const char *name, zip_uint64_t at,
         return dd_fail(DD_EFORMAT, "%s: %s.npy has %llu bytes, more than the limit of %zu", a->what, name,
                        (unsigned long long)st.size, a->limit);
     if (st.size / DEFLATE_RATIO > st.comp_size + 64)
-        return dd_fail(DD_EFORMAT, "%s: %s.npy claims %llu bytes out of %llu packed ones, which cannot be", a->what, name,
-                       (unsigned long long)st.size, (unsigned long long)st.comp_size);
+        return dd_fail(DD_EFORMAT, "%s: %s.npy claims %llu bytes out of %llu packed ones, which cannot be", a->what,
+                       name, (unsigned long long)st.size, (unsigned long long)st.comp_size);
     *size = (size_t)st.size;
     return DD_OK;
 }
 
 /* Inflates one entry into *buf (dd_free). libzip checks the CRC when the last byte is read. */
-static dd_status entry_read(const archive *a, const char *name, zip_uint64_t at, uint8_t **buf, size_t *size) {
+static dd_status entry_read(const archive *a, const char *name, zip_uint64_t at, uint8_t **buf, size_t *size)
+{
     *size = 0;
     DD_TRY(entry_size(a, name, at, size));
     *buf = dd_alloc(*size + 1, 1);
@@ -74,10 +77,14 @@ static dd_status entry_read(const archive *a, const char *name, zip_uint64_t at,
     return st;
 }
 
-static bool channels(int64_t c) { return c == 1 || c == 3 || c == 4; }
+static bool channels(int64_t c)
+{
+    return c == 1 || c == 3 || c == 4;
+}
 
 /* [N,H,W], [N,C,H,W] or [N,H,W,C]; when both readings fit, channels come last if the last size is 1 or 3. */
-static dd_status layout(const dd_npy *a, const char *what, bool *last, dd_shape *out) {
+static dd_status layout(const dd_npy *a, const char *what, bool *last, dd_shape *out)
+{
     const int64_t *n = a->shape.dim;
     char text[128];
     *last = false;
@@ -86,20 +93,22 @@ static dd_status layout(const dd_npy *a, const char *what, bool *last, dd_shape 
         return DD_OK;
     }
     if (a->shape.rank != 4 || (!channels(n[1]) && !channels(n[3])))
-        return dd_fail(DD_EFORMAT, "%s: shape %s is none of [N,H,W], [N,C,H,W], [N,H,W,C] with 1, 3 or 4 channels", what,
-                       dd_shape_text(a->shape, text, sizeof text));
+        return dd_fail(DD_EFORMAT, "%s: shape %s is none of [N,H,W], [N,C,H,W], [N,H,W,C] with 1, 3 or 4 channels",
+                       what, dd_shape_text(a->shape, text, sizeof text));
     *last = channels(n[3]) && (!channels(n[1]) || n[3] != 4);
     *out = *last ? DD_SHAPE(n[0], n[3], n[1], n[2]) : a->shape;
     return DD_OK;
 }
 
 /* Source element of output element i when channels are last. */
-static int64_t from_last(const dd_shape *sh, int64_t i) {
+static int64_t from_last(const dd_shape *sh, int64_t i)
+{
     int64_t c = sh->dim[1], hw = sh->dim[2] * sh->dim[3], item = i / (c * hw), rest = i % (c * hw);
     return item * c * hw + rest % hw * c + rest / hw;
 }
 
-static dd_status images(const dd_npy *a, const char *what, dd_tensor *out) {
+static dd_status images(const dd_npy *a, const char *what, dd_tensor *out)
+{
     bool last;
     dd_shape sh;
     if (a->kind != 'f' && !(a->kind == 'u' && a->item == 1))
@@ -121,7 +130,8 @@ static dd_status images(const dd_npy *a, const char *what, dd_tensor *out) {
     return DD_OK;
 }
 
-static dd_status labels(const dd_npy *a, const char *what, int64_t n, dd_tensor *out) {
+static dd_status labels(const dd_npy *a, const char *what, int64_t n, dd_tensor *out)
+{
     if (a->shape.rank < 1 || a->count != a->shape.dim[0])
         return dd_fail(DD_EFORMAT, "%s: labels must be one number an item, shape [N] or [N,1]", what);
     if (a->count != n)
@@ -132,7 +142,8 @@ static dd_status labels(const dd_npy *a, const char *what, int64_t n, dd_tensor 
 }
 
 /* `want_images` or labels of s->n items. */
-static dd_status array(const archive *a, const char *name, bool want_images, dd_split *s) {
+static dd_status array(const archive *a, const char *name, bool want_images, dd_split *s)
+{
     zip_uint64_t at;
     char what[DD_PATH + 80];
     uint8_t *buf = NULL;
@@ -148,7 +159,8 @@ static dd_status array(const archive *a, const char *name, bool want_images, dd_
     return st;
 }
 
-static double largest(const dd_tensor *t, double *least) {
+static double largest(const dd_tensor *t, double *least)
+{
     double hi = -INFINITY;
     *least = INFINITY;
     for (int64_t i = 0; i < dd_shape_count(t->shape); i++) {
@@ -159,7 +171,8 @@ static double largest(const dd_tensor *t, double *least) {
 }
 
 /* Floats on 0..255 are common; they become 0..1, and the data set says so. */
-static void unit_range(dd_dataset *d) {
+static void unit_range(dd_dataset *d)
+{
     double lo;
     if (d->train.images.dtype != DD_F32) return;
     double hi = largest(&d->train.images, &lo);
@@ -168,20 +181,24 @@ static void unit_range(dd_dataset *d) {
     for (int k = 0; k < 2; k++) {
         for (int64_t i = 0; part[k]->data && i < dd_shape_count(part[k]->shape); i++) dd_f32(part[k])[i] /= 255.0f;
     }
-    snprintf(d->warning, sizeof d->warning, "the float pixels reach %g, so they were taken as 0..255 and divided by 255", hi);
+    snprintf(d->warning, sizeof d->warning,
+             "the float pixels reach %g, so they were taken as 0..255 and divided by 255", hi);
 }
 
-static dd_status same_kind(const dd_dataset *d, const char *what) {
+static dd_status same_kind(const dd_dataset *d, const char *what)
+{
     char a[128], b[128];
     const dd_tensor *x = &d->train.images, *y = &d->test.images;
     if (x->dtype == y->dtype && x->shape.dim[1] == y->shape.dim[1] && x->shape.dim[2] == y->shape.dim[2] &&
         x->shape.dim[3] == y->shape.dim[3])
         return DD_OK;
-    return dd_fail(DD_EFORMAT, "%s: training images %s %s and test images %s %s differ in kind", what, dd_dtype_name(x->dtype),
-                   dd_shape_text(x->shape, a, sizeof a), dd_dtype_name(y->dtype), dd_shape_text(y->shape, b, sizeof b));
+    return dd_fail(DD_EFORMAT, "%s: training images %s %s and test images %s %s differ in kind", what,
+                   dd_dtype_name(x->dtype), dd_shape_text(x->shape, a, sizeof a), dd_dtype_name(y->dtype),
+                   dd_shape_text(y->shape, b, sizeof b));
 }
 
-static dd_status arrays(dd_dataset *d, const archive *a) {
+static dd_status arrays(dd_dataset *d, const archive *a)
+{
     zip_uint64_t at;
     for (size_t k = 0; k < DD_LEN(name_sets); k++) {
         const char *const *n = name_sets[k];
@@ -196,13 +213,15 @@ static dd_status arrays(dd_dataset *d, const archive *a) {
         unit_range(d);
         return DD_OK;
     }
-    return dd_fail(DD_EFORMAT,
-                   "%s: no known pair of arrays; expected x_train and y_train (with x_test and y_test), train_images and "
-                   "train_labels, X and y, or images and labels",
-                   a->what);
+    return dd_fail(
+        DD_EFORMAT,
+        "%s: no known pair of arrays; expected x_train and y_train (with x_test and y_test), train_images and "
+        "train_labels, X and y, or images and labels",
+        a->what);
 }
 
-dd_status dd_npz_parse(dd_dataset *d, const void *data, size_t size, size_t limit, const char *what) {
+dd_status dd_npz_parse(dd_dataset *d, const void *data, size_t size, size_t limit, const char *what)
+{
     zip_error_t e;
     if (size == 0) return dd_fail(DD_EFORMAT, "%s is empty (0 bytes)", what);
     zip_error_init(&e);
@@ -213,14 +232,15 @@ dd_status dd_npz_parse(dd_dataset *d, const void *data, size_t size, size_t limi
         if (!a.z) zip_source_free(src);
     }
     dd_status st = a.z ? arrays(d, &a)
-                       : dd_fail(DD_EFORMAT, "%s: %zu bytes that are no readable npz archive: %s (truncated?)", what, size,
-                                 zip_error_strerror(&e));
+                       : dd_fail(DD_EFORMAT, "%s: %zu bytes that are no readable npz archive: %s (truncated?)", what,
+                                 size, zip_error_strerror(&e));
     if (a.z) zip_discard(a.z);
     zip_error_fini(&e);
     return st;
 }
 
-dd_status dd_npz_load(dd_dataset *d, const char *path, const dd_data_opts *o) {
+dd_status dd_npz_load(dd_dataset *d, const char *path, const dd_data_opts *o)
+{
     void *data;
     size_t size;
     (void)o;

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-dd_status dd_class_names_copy(dd_dataset *d, char *const *names) {
+dd_status dd_class_names_copy(dd_dataset *d, char *const *names)
+{
     if (d->class_names) {
         for (int64_t i = 0; i < d->classes; i++) dd_free(d->class_names[i]);
         dd_free(d->class_names);
@@ -20,7 +21,8 @@ dd_status dd_class_names_copy(dd_dataset *d, char *const *names) {
     return ok ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for %lld class names", (long long)d->classes);
 }
 
-dd_status dd_class_names_numbered(dd_dataset *d) {
+dd_status dd_class_names_numbered(dd_dataset *d)
+{
     d->class_names = dd_alloc((size_t)d->classes, sizeof *d->class_names);
     bool ok = d->class_names != NULL;
     for (int64_t i = 0; ok && i < d->classes; i++) {
@@ -31,7 +33,8 @@ dd_status dd_class_names_numbered(dd_dataset *d) {
     return ok ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for %lld class names", (long long)d->classes);
 }
 
-static int64_t largest_label(const dd_split *s, int64_t *item) {
+static int64_t largest_label(const dd_split *s, int64_t *item)
+{
     int64_t top = -1;
     for (int64_t i = 0; i < s->n; i++) {
         if (dd_i32(&s->labels)[i] > top) {
@@ -42,33 +45,39 @@ static int64_t largest_label(const dd_split *s, int64_t *item) {
     return top;
 }
 
-dd_status dd_check_labels(dd_dataset *d, int64_t classes) {
+dd_status dd_check_labels(dd_dataset *d, int64_t classes)
+{
     int64_t item = 0, top = largest_label(&d->train, &item);
     if (!classes) {
         if (top >= d->train.n)
-            return dd_fail(DD_EFORMAT, "%s: label %lld of item %lld is out of range, %lld items can have at most %lld classes",
+            return dd_fail(DD_EFORMAT,
+                           "%s: label %lld of item %lld is out of range, %lld items can have at most %lld classes",
                            d->source, (long long)top, (long long)item, (long long)d->train.n, (long long)d->train.n);
         classes = top + 1;
     }
     if (top >= classes)
         return dd_fail(DD_EFORMAT, "%s: label %lld of item %lld is out of range, there are %lld classes", d->source,
                        (long long)top, (long long)item, (long long)classes);
-    if (classes > 65536) return dd_fail(DD_EFORMAT, "%s: %lld classes, at most 65536 are read", d->source, (long long)classes);
+    if (classes > 65536)
+        return dd_fail(DD_EFORMAT, "%s: %lld classes, at most 65536 are read", d->source, (long long)classes);
     if (classes < 2) return dd_fail(DD_EFORMAT, "%s has only one class; at least two are needed", d->source);
     d->classes = classes;
     top = largest_label(&d->test, &item);
     if (top >= classes)
-        return dd_fail(DD_EFORMAT, "%s: label %lld of test item %lld is out of range, the training part has %lld classes",
+        return dd_fail(DD_EFORMAT,
+                       "%s: label %lld of test item %lld is out of range, the training part has %lld classes",
                        d->source, (long long)top, (long long)item, (long long)classes);
     return DD_OK;
 }
 
-static double pixel(const dd_tensor *t, int64_t i) {
+static double pixel(const dd_tensor *t, int64_t i)
+{
     return t->dtype == DD_U8 ? (double)dd_u8(t)[i] / 255.0 : (double)dd_f32(t)[i];
 }
 
 /* Mean and population deviation of one channel over the training part; a constant channel gets deviation 1. */
-static void channel_stats(const dd_dataset *d, int64_t k, double *mean, double *std) {
+static void channel_stats(const dd_dataset *d, int64_t k, double *mean, double *std)
+{
     int64_t hw = d->h * d->w, n = d->train.n * hw;
     double sum = 0, sq = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -88,7 +97,8 @@ static void channel_stats(const dd_dataset *d, int64_t k, double *mean, double *
 }
 
 /* "a" or "a,b,c" up to `end`; one value serves all channels. */
-static bool numbers(const char *p, const char *end, int64_t c, double *out) {
+static bool numbers(const char *p, const char *end, int64_t c, double *out)
+{
     int64_t n = 0;
     while (p < end) {
         char *stop;
@@ -104,19 +114,24 @@ static bool numbers(const char *p, const char *end, int64_t c, double *out) {
     return n == 1 || n == c;
 }
 
-static dd_status given(dd_dataset *d, const char *how) {
+static dd_status given(dd_dataset *d, const char *how)
+{
     const char *slash = strchr(how, '/');
     bool ok = slash && numbers(how, slash, d->c, d->mean) && numbers(slash + 1, how + strlen(how), d->c, d->std);
     if (!ok)
-        return dd_fail(DD_EINVAL, "normalisation \"%s\" is none of auto, computed, none, MEAN[,MEAN..]/STD[,STD..] with 1 or %lld values",
-                       how, (long long)d->c);
+        return dd_fail(
+            DD_EINVAL,
+            "normalisation \"%s\" is none of auto, computed, none, MEAN[,MEAN..]/STD[,STD..] with 1 or %lld values",
+            how, (long long)d->c);
     for (int64_t k = 0; k < d->c; k++) {
-        if (d->std[k] <= 0) return dd_fail(DD_EINVAL, "normalisation \"%s\": deviation %g is not above 0", how, d->std[k]);
+        if (d->std[k] <= 0)
+            return dd_fail(DD_EINVAL, "normalisation \"%s\": deviation %g is not above 0", how, d->std[k]);
     }
     return DD_OK;
 }
 
-dd_status dd_normalise(dd_dataset *d, const char *how, const double *mean, const double *std) {
+dd_status dd_normalise(dd_dataset *d, const char *how, const double *mean, const double *std)
+{
     const char *kind = "given";
     if (!how || strcmp(how, "auto") == 0) how = mean ? "published" : "computed";
     if (strcmp(how, "published") == 0 && mean) {
@@ -137,7 +152,8 @@ dd_status dd_normalise(dd_dataset *d, const char *how, const double *mean, const
     return DD_OK;
 }
 
-void dd_dataset_hash(dd_dataset *d) {
+void dd_dataset_hash(dd_dataset *d)
+{
     dd_chunk c[4];
     const dd_tensor *t[4] = {&d->train.images, &d->train.labels, &d->test.images, &d->test.labels};
     for (int i = 0; i < 4; i++) {
@@ -148,7 +164,8 @@ void dd_dataset_hash(dd_dataset *d) {
 }
 
 /* A table of 256 serves bytes: one division each would be most of the cost of a batch. */
-static void batch_u8(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out) {
+static void batch_u8(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out)
+{
     int64_t hw = d->h * d->w;
     for (int64_t k = 0; k < d->c; k++) {
         float table[256];
@@ -161,7 +178,8 @@ static void batch_u8(const dd_dataset *d, const dd_split *s, const int32_t *item
     }
 }
 
-void dd_data_batch(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out) {
+void dd_data_batch(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out)
+{
     int64_t hw = d->h * d->w;
     if (s->images.dtype == DD_U8) {
         batch_u8(d, s, items, n, out);

@@ -10,29 +10,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-static dd_status read_hash(dd_setfacts *f, const dd_json *doc, const char *what) {
+static dd_status read_hash(dd_setfacts *f, const dd_json *doc, const char *what)
+{
     const char *s = dd_json_string(dd_json_get(doc, "sha256"));
     if (!s || strlen(s) != 64 || strspn(s, "0123456789abcdef") != 64)
-        return dd_fail(DD_EFORMAT, "%s: \"sha256\" is %s, expected 64 hexadecimal digits", what, s ? "malformed" : "missing");
+        return dd_fail(DD_EFORMAT, "%s: \"sha256\" is %s, expected 64 hexadecimal digits", what,
+                       s ? "malformed" : "missing");
     memcpy(f->sha256, s, 65);
     return DD_OK;
 }
 
-static dd_status read_shape(dd_setfacts *f, const dd_json *doc, const char *what) {
+static dd_status read_shape(dd_setfacts *f, const dd_json *doc, const char *what)
+{
     const dd_json *a = dd_json_get(doc, "shape");
-    if (dd_json_count(a) != 4) return dd_fail(DD_EFORMAT, "%s: \"shape\" has %zu entries, expected 4", what, dd_json_count(a));
+    if (dd_json_count(a) != 4)
+        return dd_fail(DD_EFORMAT, "%s: \"shape\" has %zu entries, expected 4", what, dd_json_count(a));
     for (size_t i = 0; i < 4; i++) {
         if (!dd_json_int(dd_json_at(a, i), &f->shape[i]) || f->shape[i] < 1)
             return dd_fail(DD_EFORMAT, "%s: entry %zu of \"shape\" is no positive integer", what, i + 1);
     }
-    if (f->shape[1] > 16) return dd_fail(DD_EFORMAT, "%s: \"shape\" has %lld channels, at most 16 are possible", what, (long long)f->shape[1]);
+    if (f->shape[1] > 16)
+        return dd_fail(DD_EFORMAT, "%s: \"shape\" has %lld channels, at most 16 are possible", what,
+                       (long long)f->shape[1]);
     return DD_OK;
 }
 
-static dd_status read_reals(const dd_json *doc, const char *key, int64_t n, const char *what, double *out) {
+static dd_status read_reals(const dd_json *doc, const char *key, int64_t n, const char *what, double *out)
+{
     const dd_json *a = dd_json_get(doc, key);
     if (dd_json_count(a) != (size_t)n)
-        return dd_fail(DD_EFORMAT, "%s: \"%s\" has %zu entries for %lld channels", what, key, dd_json_count(a), (long long)n);
+        return dd_fail(DD_EFORMAT, "%s: \"%s\" has %zu entries for %lld channels", what, key, dd_json_count(a),
+                       (long long)n);
     for (size_t i = 0; i < (size_t)n; i++) {
         if (!dd_json_real(dd_json_at(a, i), &out[i]) || !isfinite(out[i]))
             return dd_fail(DD_EFORMAT, "%s: entry %zu of \"%s\" is no number", what, i + 1, key);
@@ -40,7 +48,8 @@ static dd_status read_reals(const dd_json *doc, const char *key, int64_t n, cons
     return DD_OK;
 }
 
-static dd_status read_names(dd_setfacts *f, const dd_json *doc, const char *what) {
+static dd_status read_names(dd_setfacts *f, const dd_json *doc, const char *what)
+{
     const dd_json *a = dd_json_get(doc, "class_names");
     size_t n = dd_json_count(a);
     if (n < 1 || n > 65536) return dd_fail(DD_EFORMAT, "%s: \"class_names\" has %zu entries", what, n);
@@ -56,7 +65,8 @@ static dd_status read_names(dd_setfacts *f, const dd_json *doc, const char *what
     return DD_OK;
 }
 
-dd_status dd_setfacts_parse(dd_setfacts *f, const char *text, size_t size, const char *what) {
+dd_status dd_setfacts_parse(dd_setfacts *f, const char *text, size_t size, const char *what)
+{
     dd_json *doc;
     memset(f, 0, sizeof *f);
     DD_TRY(dd_json_parse(&doc, text, size, what));
@@ -70,25 +80,31 @@ dd_status dd_setfacts_parse(dd_setfacts *f, const char *text, size_t size, const
     return st;
 }
 
-void dd_setfacts_fini(dd_setfacts *f) {
+void dd_setfacts_fini(dd_setfacts *f)
+{
     for (int64_t i = 0; f->class_names && i < f->classes; i++) dd_free(f->class_names[i]);
     dd_free(f->class_names);
     f->class_names = NULL;
 }
 
 /* Text as a JSON string. Bytes from 0x80 on pass: names are UTF-8. */
-static void add_string(dd_str *o, const char *s) {
+static void add_string(dd_str *o, const char *s)
+{
     dd_str_add(o, "\"");
     for (; *s; s++) {
-        if (*s == '"' || *s == '\\') dd_str_addf(o, "\\%c", *s);
-        else if ((unsigned char)*s < 0x20) dd_str_addf(o, "\\u%04x", (unsigned)*s);
-        else dd_str_addf(o, "%c", *s);
+        if (*s == '"' || *s == '\\')
+            dd_str_addf(o, "\\%c", *s);
+        else if ((unsigned char)*s < 0x20)
+            dd_str_addf(o, "\\u%04x", (unsigned)*s);
+        else
+            dd_str_addf(o, "%c", *s);
     }
     dd_str_add(o, "\"");
 }
 
 /* The shortest of 15, 16 or 17 digits that reads back as the same number. */
-static void add_real(dd_str *o, double x) {
+static void add_real(dd_str *o, double x)
+{
     char text[40];
     for (int p = 15; p <= 17; p++) {
         snprintf(text, sizeof text, "%.*g", p, x);
@@ -97,7 +113,8 @@ static void add_real(dd_str *o, double x) {
     dd_str_add(o, text);
 }
 
-static void add_reals(dd_str *o, const double *x, int64_t n) {
+static void add_reals(dd_str *o, const double *x, int64_t n)
+{
     dd_str_add(o, "[");
     for (int64_t i = 0; i < n; i++) {
         if (i) dd_str_add(o, ", ");
@@ -106,12 +123,14 @@ static void add_reals(dd_str *o, const double *x, int64_t n) {
     dd_str_add(o, "]");
 }
 
-static void add_key(dd_str *o, bool *any, const char *key) {
+static void add_key(dd_str *o, bool *any, const char *key)
+{
     dd_str_addf(o, "%s\n  \"%s\": ", *any ? "," : "", key);
     *any = true;
 }
 
-static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const char *hash, bool any) {
+static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const char *hash, bool any)
+{
     if (!dd_json_get(doc, "sha256")) {
         add_key(o, &any, "sha256");
         add_string(o, hash);
@@ -139,14 +158,16 @@ static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const
 }
 
 /* Overwrites the old hash where the text spells it after its key; the length is the same. */
-static void replace_hash(char *text, const char *old, const char *hash) {
+static void replace_hash(char *text, const char *old, const char *hash)
+{
     for (char *p = strstr(text, "\"sha256\""); p; p = strstr(p + 1, "\"sha256\"")) {
         char *q = p + 8 + strspn(p + 8, " \t\r\n:");
         if (*q == '"' && strncmp(q + 1, old, 64) == 0 && q[65] == '"') memcpy(q + 1, hash, 64);
     }
 }
 
-static dd_status complete(char **out, const char *json, const dd_json *doc, const dd_synset *s, const char *hash) {
+static dd_status complete(char **out, const char *json, const dd_json *doc, const dd_synset *s, const char *hash)
+{
     const char *old = dd_json_string(dd_json_get(doc, "sha256"));
     if (dd_json_get(doc, "sha256") && (!old || strlen(old) != 64 || strspn(old, "0123456789abcdef") != 64))
         return dd_fail(DD_EINVAL, "set.json: \"sha256\" is reserved for the hash of set.safetensors");
@@ -171,7 +192,8 @@ static dd_status complete(char **out, const char *json, const dd_json *doc, cons
     return DD_OK;
 }
 
-dd_status dd_setfacts_complete(char **out, const char *json, const dd_synset *s, const char *hash) {
+dd_status dd_setfacts_complete(char **out, const char *json, const dd_synset *s, const char *hash)
+{
     dd_json *doc;
     *out = NULL;
     if (dd_json_parse(&doc, json, strlen(json), "set.json") != DD_OK) {

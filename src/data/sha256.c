@@ -4,7 +4,8 @@
 #include "data/data_internal.h"
 #include <nettle/sha2.h>
 
-void dd_sha256_hex(const dd_chunk *chunks, int n, char hex[65]) {
+void dd_sha256_hex(const dd_chunk *chunks, int n, char hex[65])
+{
     static const char digit[] = "0123456789abcdef";
     struct sha256_ctx ctx;
     uint8_t sum[SHA256_DIGEST_SIZE];

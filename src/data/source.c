@@ -7,17 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool has(const char *dir, const char *stem, const char *suffix, char path[DD_PATH]) {
+static bool has(const char *dir, const char *stem, const char *suffix, char path[DD_PATH])
+{
     int n = snprintf(path, DD_PATH, "%s/%s%s", dir, stem, suffix);
     return n > 0 && n < DD_PATH && dd_exists(path);
 }
 
-bool dd_source_has(const char *dir, const char *stem) {
+bool dd_source_has(const char *dir, const char *stem)
+{
     char path[DD_PATH];
     return has(dir, stem, "", path) || has(dir, stem, ".gz", path);
 }
 
-static dd_status inflated(dd_bytes *b) {
+static dd_status inflated(dd_bytes *b)
+{
     void *out;
     size_t n;
     DD_TRY(dd_gunzip(b->p, b->n, DD_FILE_LIMIT, b->path, &out, &n));
@@ -28,14 +31,16 @@ static dd_status inflated(dd_bytes *b) {
     return DD_OK;
 }
 
-dd_status dd_source_read(const char *dir, const char *stem, dd_bytes *b) {
+dd_status dd_source_read(const char *dir, const char *stem, dd_bytes *b)
+{
     char xz[DD_PATH];
     b->p = NULL;
     b->n = 0;
     b->plain = false;
     if (!has(dir, stem, "", b->path) && !has(dir, stem, ".gz", b->path)) {
         if (has(dir, stem, ".xz", xz))
-            return dd_fail(DD_ENOTFOUND, "%s is packed with xz, which is not read directly: unpack it with xz -dk %s", xz, xz);
+            return dd_fail(DD_ENOTFOUND, "%s is packed with xz, which is not read directly: unpack it with xz -dk %s",
+                           xz, xz);
         return dd_fail(DD_ENOTFOUND, "%s has neither %s nor %s.gz", dir, stem, stem);
     }
     void *p;
@@ -51,9 +56,12 @@ dd_status dd_source_read(const char *dir, const char *stem, dd_bytes *b) {
     return st;
 }
 
-void dd_bytes_fini(dd_bytes *b) {
-    if (b->plain) free(b->p);
-    else dd_free(b->p);
+void dd_bytes_fini(dd_bytes *b)
+{
+    if (b->plain)
+        free(b->p);
+    else
+        dd_free(b->p);
     b->p = NULL;
     b->n = 0;
 }

@@ -12,14 +12,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static dd_status copy_names(dd_synset *s, char *const *names) {
+static dd_status copy_names(dd_synset *s, char *const *names)
+{
     s->class_names = dd_alloc((size_t)s->classes, sizeof *s->class_names);
     bool ok = s->class_names != NULL;
     for (int64_t i = 0; ok && i < s->classes; i++) ok = (s->class_names[i] = dd_strdup(names[i])) != NULL;
     return ok ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for %lld class names", (long long)s->classes);
 }
 
-static dd_status fill_new(dd_synset *s, int64_t m, const dd_dataset *like) {
+static dd_status fill_new(dd_synset *s, int64_t m, const dd_dataset *like)
+{
     s->m = m;
     s->classes = like->classes;
     s->c = like->c;
@@ -35,19 +37,24 @@ static dd_status fill_new(dd_synset *s, int64_t m, const dd_dataset *like) {
     return copy_names(s, like->class_names);
 }
 
-dd_status dd_synset_new(dd_synset **out, int64_t m, const dd_dataset *like) {
+dd_status dd_synset_new(dd_synset **out, int64_t m, const dd_dataset *like)
+{
     *out = NULL;
     if (m < like->classes || m > ((int64_t)1 << 31))
-        return dd_fail(DD_EINVAL, "a synthetic set of %lld images cannot cover %lld classes", (long long)m, (long long)like->classes);
+        return dd_fail(DD_EINVAL, "a synthetic set of %lld images cannot cover %lld classes", (long long)m,
+                       (long long)like->classes);
     dd_synset *s = dd_alloc(1, sizeof *s);
     if (!s) return dd_fail(DD_ENOMEM, "out of memory");
     dd_status st = fill_new(s, m, like);
-    if (st == DD_OK) *out = s;
-    else dd_synset_free(s);
+    if (st == DD_OK)
+        *out = s;
+    else
+        dd_synset_free(s);
     return st;
 }
 
-void dd_synset_free(dd_synset *s) {
+void dd_synset_free(dd_synset *s)
+{
     if (!s) return;
     dd_tensor_fini(&s->images);
     dd_tensor_fini(&s->labels);
@@ -59,40 +66,45 @@ void dd_synset_free(dd_synset *s) {
     dd_free(s);
 }
 
-static dd_status all_finite(const dd_tensor *t, const char *what, const char *name, dd_status code) {
+static dd_status all_finite(const dd_tensor *t, const char *what, const char *name, dd_status code)
+{
     int64_t n = t->data ? dd_shape_count(t->shape) : 0, rows = n ? t->shape.dim[0] : 1;
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(dd_f32(t)[i]))
-            return dd_fail(code, "%s: value %lld of row %lld of %s is %g, not a finite number", what, (long long)(i % (n / rows)),
-                           (long long)(i / (n / rows)), name, (double)dd_f32(t)[i]);
+            return dd_fail(code, "%s: value %lld of row %lld of %s is %g, not a finite number", what,
+                           (long long)(i % (n / rows)), (long long)(i / (n / rows)), name, (double)dd_f32(t)[i]);
     }
     return DD_OK;
 }
 
-static dd_status label_range(const dd_synset *s, const char *what, dd_status code) {
+static dd_status label_range(const dd_synset *s, const char *what, dd_status code)
+{
     for (int64_t i = 0; i < s->m; i++) {
         int32_t y = dd_i32(&s->labels)[i];
         if (y < 0 || y >= s->classes)
-            return dd_fail(code, "%s: label %d of row %lld is out of range, there are %lld classes (0..%lld)", what, y, (long long)i,
-                           (long long)s->classes, (long long)s->classes - 1);
+            return dd_fail(code, "%s: label %d of row %lld is out of range, there are %lld classes (0..%lld)", what, y,
+                           (long long)i, (long long)s->classes, (long long)s->classes - 1);
     }
     return DD_OK;
 }
 
-static dd_status check_values(const dd_synset *s, const char *what, dd_status not_finite, dd_status range) {
+static dd_status check_values(const dd_synset *s, const char *what, dd_status not_finite, dd_status range)
+{
     DD_TRY(all_finite(&s->images, what, "images", not_finite));
     DD_TRY(all_finite(&s->soft_labels, what, "soft_labels", not_finite));
     DD_TRY(all_finite(&s->lr, what, "lr", not_finite));
     return label_range(s, what, range);
 }
 
-static void entry(dd_st_entry *e, int *n, const char *name, dd_tensor t) {
+static void entry(dd_st_entry *e, int *n, const char *name, dd_tensor t)
+{
     snprintf(e[*n].name, sizeof e[*n].name, "%s", name);
     e[(*n)++].t = t;
 }
 
 /* The file's bytes; 8-byte elements come first so that all stay aligned. */
-static dd_status tensors_bytes(const dd_synset *s, void **out, size_t *size) {
+static dd_status tensors_bytes(const dd_synset *s, void **out, size_t *size)
+{
     dd_st_entry e[6];
     int n = 0;
     double stats[2][16];
@@ -112,13 +124,15 @@ static dd_status tensors_bytes(const dd_synset *s, void **out, size_t *size) {
     return st;
 }
 
-static dd_status write_grid(const dd_synset *s, const char *dir) {
+static dd_status write_grid(const dd_synset *s, const char *dir)
+{
     char path[DD_PATH];
     DD_TRY(dd_path_join(path, sizeof path, dir, "grid.png"));
     return dd_grid_png(path, &s->images, s->mean, s->std, (s->m + s->classes - 1) / s->classes);
 }
 
-static dd_status write_set(const dd_synset *s, const char *dir, const char *json, const void *bytes, size_t size) {
+static dd_status write_set(const dd_synset *s, const char *dir, const char *json, const void *bytes, size_t size)
+{
     char path[DD_PATH], hash[65], *text;
     const dd_chunk all = {bytes, size};
     dd_sha256_hex(&all, 1, hash);
@@ -133,7 +147,8 @@ static dd_status write_set(const dd_synset *s, const char *dir, const char *json
     return st;
 }
 
-dd_status dd_synset_save(const dd_synset *s, const char *dir, const char *json) {
+dd_status dd_synset_save(const dd_synset *s, const char *dir, const char *json)
+{
     void *bytes = NULL;
     size_t size;
     DD_TRY(check_values(s, dir, DD_ENUMERIC, DD_EINVAL));
@@ -144,7 +159,9 @@ dd_status dd_synset_save(const dd_synset *s, const char *dir, const char *json) 
 }
 
 /* Copies an entry after checking its type and shape; sizes of -1 in `want` are free. */
-static dd_status take(const dd_st_file *f, const char *what, const char *name, dd_dtype type, dd_shape want, dd_tensor *out) {
+static dd_status take(const dd_st_file *f, const char *what, const char *name, dd_dtype type, dd_shape want,
+                      dd_tensor *out)
+{
     char a[128], b[128];
     const dd_tensor *t = dd_st_find(f, name);
     if (!t) return dd_fail(DD_EFORMAT, "%s has no tensor %s", what, name);
@@ -154,52 +171,61 @@ static dd_status take(const dd_st_file *f, const char *what, const char *name, d
         ok = want.dim[i] == t->shape.dim[i];
     }
     if (!ok)
-        return dd_fail(DD_EFORMAT, "%s: tensor %s is %s %s, set.json asks for %s %s", what, name, dd_dtype_name(t->dtype),
-                       dd_shape_text(t->shape, a, sizeof a), dd_dtype_name(type), dd_shape_text(want, b, sizeof b));
+        return dd_fail(DD_EFORMAT, "%s: tensor %s is %s %s, set.json asks for %s %s", what, name,
+                       dd_dtype_name(t->dtype), dd_shape_text(t->shape, a, sizeof a), dd_dtype_name(type),
+                       dd_shape_text(want, b, sizeof b));
     DD_TRY(dd_tensor_init(out, type, t->shape));
     memcpy(out->data, t->data, dd_tensor_bytes(out));
     return DD_OK;
 }
 
-static dd_status take_labels(dd_synset *s, const dd_st_file *f, const char *what) {
+static dd_status take_labels(dd_synset *s, const dd_st_file *f, const char *what)
+{
     dd_tensor wide = {0};
     DD_TRY(take(f, what, "labels", DD_I64, DD_SHAPE(s->m), &wide));
     dd_status st = dd_tensor_init(&s->labels, DD_I32, DD_SHAPE(s->m));
     for (int64_t i = 0; st == DD_OK && i < s->m; i++) {
         int64_t y = ((const int64_t *)wide.data)[i];
         if (y < 0 || y >= s->classes)
-            st = dd_fail(DD_EFORMAT, "%s: label %lld of row %lld is out of range, there are %lld classes (0..%lld)", what,
-                         (long long)y, (long long)i, (long long)s->classes, (long long)s->classes - 1);
-        else dd_i32(&s->labels)[i] = (int32_t)y;
+            st = dd_fail(DD_EFORMAT, "%s: label %lld of row %lld is out of range, there are %lld classes (0..%lld)",
+                         what, (long long)y, (long long)i, (long long)s->classes, (long long)s->classes - 1);
+        else
+            dd_i32(&s->labels)[i] = (int32_t)y;
     }
     dd_tensor_fini(&wide);
     return st;
 }
 
-static dd_status take_stats(const dd_st_file *f, const char *what, const char *name, int64_t c, const double *json, double *out) {
+static dd_status take_stats(const dd_st_file *f, const char *what, const char *name, int64_t c, const double *json,
+                            double *out)
+{
     dd_tensor t = {0};
     DD_TRY(take(f, what, name, DD_F64, DD_SHAPE(c), &t));
     dd_status st = DD_OK;
     for (int64_t i = 0; i < c && st == DD_OK; i++) {
         out[i] = dd_f64(&t)[i];
         if (!(out[i] >= json[i] && out[i] <= json[i]))
-            st = dd_fail(DD_EFORMAT, "%s: %s of channel %lld is %.17g, set.json says %.17g", what, name, (long long)i, out[i], json[i]);
+            st = dd_fail(DD_EFORMAT, "%s: %s of channel %lld is %.17g, set.json says %.17g", what, name, (long long)i,
+                         out[i], json[i]);
     }
     dd_tensor_fini(&t);
     return st;
 }
 
-static dd_status from_file(dd_synset *s, const dd_setfacts *j, const dd_st_file *f, const char *what) {
+static dd_status from_file(dd_synset *s, const dd_setfacts *j, const dd_st_file *f, const char *what)
+{
     DD_TRY(take(f, what, "images", DD_F32, DD_SHAPE(s->m, s->c, s->h, s->w), &s->images));
     DD_TRY(take_labels(s, f, what));
     DD_TRY(take_stats(f, what, "mean", s->c, j->mean, s->mean));
     DD_TRY(take_stats(f, what, "std", s->c, j->std, s->std));
-    if (dd_st_find(f, "soft_labels")) DD_TRY(take(f, what, "soft_labels", DD_F32, DD_SHAPE(s->m, s->classes), &s->soft_labels));
+    if (dd_st_find(f, "soft_labels"))
+        DD_TRY(take(f, what, "soft_labels", DD_F32, DD_SHAPE(s->m, s->classes), &s->soft_labels));
     if (dd_st_find(f, "lr")) DD_TRY(take(f, what, "lr", DD_F32, DD_SHAPE(-1), &s->lr));
     return check_values(s, what, DD_EFORMAT, DD_EFORMAT);
 }
 
-static dd_status read_tensors(dd_synset *s, const dd_setfacts *j, const char *dir) {
+static dd_status read_tensors(dd_synset *s, const dd_setfacts *j, const char *dir)
+{
     char path[DD_PATH], hash[65];
     void *data;
     size_t size;
@@ -211,14 +237,16 @@ static dd_status read_tensors(dd_synset *s, const dd_setfacts *j, const char *di
     const dd_chunk all = {data, size};
     dd_sha256_hex(&all, 1, hash);
     if (st == DD_OK && strcmp(hash, j->sha256) != 0)
-        st = dd_fail(DD_EFORMAT, "%s has SHA-256 %s, set.json records %s: the files do not belong together or were edited", path, hash,
-                     j->sha256);
+        st = dd_fail(DD_EFORMAT,
+                     "%s has SHA-256 %s, set.json records %s: the files do not belong together or were edited", path,
+                     hash, j->sha256);
     dd_free(f);
     dd_free(data);
     return st;
 }
 
-static dd_status read_set(dd_synset *s, const char *dir) {
+static dd_status read_set(dd_synset *s, const char *dir)
+{
     char path[DD_PATH];
     void *text;
     size_t size;
@@ -237,12 +265,15 @@ static dd_status read_set(dd_synset *s, const char *dir) {
     return st;
 }
 
-dd_status dd_synset_load(dd_synset **out, const char *dir) {
+dd_status dd_synset_load(dd_synset **out, const char *dir)
+{
     *out = NULL;
     dd_synset *s = dd_alloc(1, sizeof *s);
     if (!s) return dd_fail(DD_ENOMEM, "out of memory");
     dd_status st = read_set(s, dir);
-    if (st == DD_OK) *out = s;
-    else dd_synset_free(s);
+    if (st == DD_OK)
+        *out = s;
+    else
+        dd_synset_free(s);
     return st;
 }

@@ -12,35 +12,45 @@
 #define END 22
 #define DATE_1980 0x0021
 
-static uint8_t *u16(uint8_t *p, size_t v) {
+static uint8_t *u16(uint8_t *p, size_t v)
+{
     p[0] = (uint8_t)v;
     p[1] = (uint8_t)(v >> 8);
     return p + 2;
 }
 
-static uint8_t *u32(uint8_t *p, size_t v) { return u16(u16(p, v & 0xffff), v >> 16 & 0xffff); }
+static uint8_t *u32(uint8_t *p, size_t v)
+{
+    return u16(u16(p, v & 0xffff), v >> 16 & 0xffff);
+}
 
-static size_t bytes(const dd_zip_member *m) { return m->part[0].n + m->part[1].n; }
+static size_t bytes(const dd_zip_member *m)
+{
+    return m->part[0].n + m->part[1].n;
+}
 
 /* The 26 bytes that the local and the central header share. */
-static uint8_t *common(uint8_t *p, const dd_zip_member *m, uint32_t crc) {
-    p = u16(p, 20);     /* version needed */
-    p = u32(p, 0);      /* flags, method: stored */
-    p = u16(p, 0);      /* time */
+static uint8_t *common(uint8_t *p, const dd_zip_member *m, uint32_t crc)
+{
+    p = u16(p, 20); /* version needed */
+    p = u32(p, 0);  /* flags, method: stored */
+    p = u16(p, 0);  /* time */
     p = u16(p, DATE_1980);
     p = u32(p, crc);
     p = u32(p, bytes(m));
     p = u32(p, bytes(m));
     p = u16(p, strlen(m->name));
-    return u16(p, 0);   /* extra field */
+    return u16(p, 0); /* extra field */
 }
 
-static uint8_t *put(uint8_t *p, const void *src, size_t n) {
+static uint8_t *put(uint8_t *p, const void *src, size_t n)
+{
     if (n) memcpy(p, src, n);
     return p + n;
 }
 
-static uint8_t *central(uint8_t *p, const dd_zip_member *m, uint32_t crc, size_t at) {
+static uint8_t *central(uint8_t *p, const dd_zip_member *m, uint32_t crc, size_t at)
+{
     p = u32(p, 0x02014b50);
     p = u16(p, 20); /* made by */
     p = common(p, m, crc);
@@ -50,7 +60,8 @@ static uint8_t *central(uint8_t *p, const dd_zip_member *m, uint32_t crc, size_t
     return put(p, m->name, strlen(m->name));
 }
 
-dd_status dd_zip_store(const dd_zip_member *m, int n, void **out, size_t *size) {
+dd_status dd_zip_store(const dd_zip_member *m, int n, void **out, size_t *size)
+{
     size_t body = 0, dir = 0, at[64];
     uint32_t crc[64];
     *out = NULL;
@@ -59,7 +70,8 @@ dd_status dd_zip_store(const dd_zip_member *m, int n, void **out, size_t *size) 
         dir += CENTRAL + strlen(m[i].name);
     }
     *size = body + dir + END;
-    if (n > 64 || *size > 0xfffffffeu) return dd_fail(DD_EUNSUPPORTED, "an archive of %zu bytes is beyond 4 GiB", *size);
+    if (n > 64 || *size > 0xfffffffeu)
+        return dd_fail(DD_EUNSUPPORTED, "an archive of %zu bytes is beyond 4 GiB", *size);
     uint8_t *p = dd_alloc(*size, 1), *start = p;
     if (!p) return dd_fail(DD_ENOMEM, "out of memory for an archive of %zu bytes", *size);
     for (int i = 0; i < n; i++) {

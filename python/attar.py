@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a distilled set with numpy alone.
+
+    from attar import load
+    d = load("out")
+    x, y = d.pixels, d.labels
+
+`load` takes a folder with set.safetensors and set.json, or a file exported as .npz. It checks what it reads and
+raises ValueError with the numbers when something does not agree.
+"""
+import hashlib
+import json
+import os
+
+import numpy
+
+__all__ = ["Set", "load", "read_safetensors"]
+
+_TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I32": "<i4", "I64": "<i8", "U8": "|u1"}
+_HEADER_LIMIT = 100 << 20
+
+
+def _unique(pairs):
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return out
+
+
+def read_safetensors(path):
+    """The tensors of a safetensors file as a dict of numpy arrays."""
+    with open(path, "rb") as f:
+        data = f.read()
+    if len(data) < 8:
+        raise ValueError(f"{path}: {len(data)} bytes are too short for a safetensors file")
+    head = int.from_bytes(data[:8], "little")
+    if head > min(_HEADER_LIMIT, len(data) - 8):
+        raise ValueError(f"{path}: the header claims {head} bytes, {len(data) - 8} are left")
+    header = json.loads(data[8 : 8 + head].decode("utf-8"), object_pairs_hook=_unique)
+    header.pop("__metadata__", None)
+    body, out, at = memoryview(data)[8 + head :], {}, 0
+    for name, e in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        first, last = e["data_offsets"]
+        dtype, shape = numpy.dtype(_TYPES[e["dtype"]]), tuple(e["shape"])
+        need = dtype.itemsize * int(numpy.prod(shape, dtype=numpy.int64))
+        if first != at or last - first != need or last > len(body):
+            raise ValueError(f"{path}: tensor {name} lies at {first}..{last} of {len(body)}, its shape needs {need} from {at}")
+        out[name] = numpy.frombuffer(body[first:last], dtype).reshape(shape).copy()
+        at = last
+    if at != len(body):
+        raise ValueError(f"{path}: {len(body) - at} bytes follow the last tensor")
+    return out
+
+
+class Set:
+    """A distilled set.
+
+    images       float32 [M,C,H,W], normalised: (pixel - mean) / std; what a network is trained on
+    labels       int64 [M]
+    soft_labels  float32 [M,classes] or None
+    lr           float32 [k] or None: learning rates found with the images
+    mean, std    float64 [C]
+    class_names  list of names, or None for an .npz file
+    info         set.json as a dict; {} for an .npz file
+    """
+
+    def __init__(self, arrays, info):
+        self.images, self.labels = arrays["images"], arrays["labels"]
+        self.soft_labels, self.lr = arrays.get("soft_labels"), arrays.get("lr")
+        self.mean, self.std = arrays["mean"], arrays["std"]
+        self.class_names, self.info = info.get("class_names"), info
+
+    @property
+    def pixels(self):
+        """The images in natural colours: float32 [M,C,H,W] on 0..1, clipped."""
+        x = self.images * self.std[:, None, None] + self.mean[:, None, None]
+        return numpy.clip(x, 0, 1).astype(numpy.float32)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __repr__(self):
+        return f"<attar set of {len(self)} images {self.images.shape[1:]}>"
+
+
+def load(path):
+    """A Set from a folder or an .npz file."""
+    if os.path.isfile(path):
+        with numpy.load(path, allow_pickle=False) as z:
+            return Set({k: z[k] for k in z.files}, {})
+    tensors = os.path.join(path, "set.safetensors")
+    with open(os.path.join(path, "set.json"), encoding="utf-8") as f:
+        info = json.load(f, object_pairs_hook=_unique)
+    with open(tensors, "rb") as f:
+        digest = hashlib.sha256(f.read()).hexdigest()
+    if digest != info.get("sha256"):
+        raise ValueError(f"{tensors} has SHA-256 {digest}, set.json records {info.get('sha256')}")
+    return Set(read_safetensors(tensors), info)
