@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * JPEG pictures, decoded, made grey and resized. */
+#include "data/data_internal.h"
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    dd_image im = {0};
+    if (dd_jpeg_decode(data, size, "picture", &im) == DD_OK && im.w * im.h <= 1 << 16) {
+        dd_image_channels(&im, 1);
+        dd_image_resize(&im, 7, 5);
+    }
+    dd_image_fini(&im);
+    return 0;
+}
