@@ -88,17 +88,20 @@ WIDE static void correlate(const corr *z, int64_t m, const float *canvas, const 
     }
 }
 
-/* Puts `n` source planes [h,w] on the canvas. */
-static void fill_canvas(const corr *z, int64_t n, const float *src, int64_t h, int64_t w, float *canvas)
+/* Puts `n` source planes [h,w] on the canvas, whose borders are zero already. */
+WIDE static void fill_canvas(const corr *z, int64_t n, const float *src, int64_t h, int64_t w, float *canvas)
 {
     const int64_t rows = z->h + z->r - 1, pitch = z->w + z->s - 1;
     const int64_t j0 = z->left < 0 ? 0 : z->left, end = z->left + w, j1 = end < pitch ? end : pitch;
-    memset(canvas, 0, (size_t)(n * rows * pitch) * sizeof *canvas);
-    for (int64_t e = 0; e < n * rows; e++) {
-        const int64_t y = e % rows - z->top;
-        if (y < 0 || y >= h || j0 >= j1) continue;
-        memcpy(canvas + e * pitch + j0, src + (e / rows * h + y) * w + j0 - z->left, (size_t)(j1 - j0) * sizeof *canvas);
-    }
+    const int64_t i0 = z->top < 0 ? 0 : z->top, i1 = z->top + h < rows ? z->top + h : rows;
+    for (int64_t k = 0; k < n; k++)
+        for (int64_t i = i0; i < i1; i++) {
+            float *to = canvas + (k * rows + i) * pitch;
+            const float *from = src + (k * h + i - z->top) * w;
+            int64_t j = j0;
+            for (; j + LANES <= j1; j += LANES) *(vec *)(to + j) = *(const vec *)(from + j - z->left);
+            for (; j < j1; j++) to[j] = from[j - z->left];
+        }
 }
 
 /* Copies m planes out of the rounded buffer, adding a bias to each if there is one. */
@@ -134,6 +137,7 @@ static void forward(const dd_conv_geo *g, const corr *z, const float *x, const f
                     float *y)
 {
     float *acc = buf + canvas_size(z);
+    memset(buf, 0, (size_t)canvas_size(z) * sizeof *buf);
     fill_canvas(z, g->c, x, g->h, g->w, buf);
     for (int64_t o = 0; o < g->o; o += FEW) {
         const int64_t m = g->o - o < FEW ? g->o - o : FEW;
@@ -147,6 +151,7 @@ static void backward(const dd_conv_geo *g, const corr *z, const float *u, const 
 {
     float *acc = buf + canvas_size(z);
     corr part = *z;
+    memset(buf, 0, (size_t)canvas_size(z) * sizeof *buf);
     memset(acc, 0, (size_t)(g->c * z->h * z->w) * sizeof *acc);
     for (int64_t o = 0; o < g->o; o += CHUNK) {
         part.k = g->o - o < CHUNK ? g->o - o : CHUNK;
