@@ -41,7 +41,8 @@ INLINE void tap_row(const int m, const int n, const corr *z, int64_t taps, const
     for (int64_t s = 0; s < taps; s++) {
         UNROLL for (int i = 0; i < n; i++)
         {
-            const vec v = *(const vec *)(x + i * pitch + s);
+            vec v = *(const vec *)(x + i * pitch + s);
+            if (m < FEW) __asm__("" : "+v"(v)); /* stay in a register: gcc would load it again for every plane */
             UNROLL for (int a = 0; a < m; a++) acc[a * n + i] += v * t[a * z->wm + s * z->ws];
         }
     }
