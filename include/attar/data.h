@@ -18,26 +18,29 @@ typedef struct dd_split {
 } dd_split;
 
 typedef struct dd_dataset {
-    char name[64];            /* "fashion-mnist", or the folder's name */
-    char source[1024];        /* the folder or file it was read from; "embedded" */
-    char sha256[65];          /* over the training pixels and labels, then the test ones, lower-case hex */
+    char name[64];     /* "fashion-mnist", or the folder's name */
+    char source[1024]; /* the folder or file it was read from; "embedded" */
+    char sha256[65];   /* over the training pixels and labels, then the test ones, lower-case hex */
     int64_t c, h, w, classes;
     char **class_names;       /* [classes] */
     double mean[16], std[16]; /* per channel, of [0,1] values; used by dd_data_batch */
     char normalisation[32];   /* "published", "computed", "given", "none" */
     dd_split train, test;
-    char warning[512];        /* "" or one sentence, e.g. text order of class names differs from numeric order */
+    char warning[512]; /* "" or one sentence, e.g. text order of class names differs from numeric order */
 } dd_dataset;
 
 typedef struct dd_data_opts {
-    const char *data_dir;      /* searched first; NULL: ATTAR_DATA, XDG data folders, /usr/share/datasets */
+    const char *data_dir;       /* searched first; NULL: ATTAR_DATA, XDG data folders, /usr/share/datasets */
     int64_t resize_h, resize_w; /* 0: as they are; image folders only */
-    int64_t channels;          /* 0: as they are; 1 grey, 3 colour; image folders only */
-    const char *classes_file;  /* one class name a line, fixes the class order; NULL: by name */
-    const char *normalise;     /* "auto" (published where known, else computed), "computed", "none", or
-                                  "MEAN[,MEAN..]/STD[,STD..]" */
+    int64_t channels;           /* 0: as they are; 1 grey, 3 colour; image folders only */
+    const char *classes_file;   /* one class name a line, fixes the class order; NULL: by name */
+    const char *normalise;      /* "auto" (published where known, else computed), "computed", "none", or
+                                   "MEAN[,MEAN..]/STD[,STD..]" */
 } dd_data_opts;
-#define DD_DATA_OPTS_INIT {NULL, 0, 0, 0, NULL, "auto"}
+#define DD_DATA_OPTS_INIT                                                                                              \
+    {                                                                                                                  \
+        NULL, 0, 0, 0, NULL, "auto"                                                                                    \
+    }
 
 /* Opens a data set by name (digits, fashion-mnist, mnist, cifar10) or by path (a folder with IDX, CIFAR binary or
  * image files, or an .npz file). Every defect of the files is one sentence with the numbers:
@@ -61,8 +64,8 @@ typedef struct dd_synset {
     dd_tensor soft_labels; /* F32 [M,classes] or empty */
     dd_tensor lr;          /* F32 [k] or empty */
     double mean[16], std[16];
-    char **class_names;    /* [classes] */
-    char *json;            /* set.json's text, "{}" when new; facts beyond the fields above */
+    char **class_names; /* [classes] */
+    char *json;         /* set.json's text, "{}" when new; facts beyond the fields above */
 } dd_synset;
 
 dd_status dd_synset_new(dd_synset **out, int64_t m, const dd_dataset *like);
@@ -73,11 +76,15 @@ dd_status dd_synset_save(const dd_synset *s, const char *dir, const char *json);
 /* Reads and cross-checks both files: shapes, dtypes, finite pixels, label range, hash of set.safetensors recorded in
  * set.json ("sha256"), class count. A set edited by hand is refused with a sentence that says what differs. */
 dd_status dd_synset_load(dd_synset **out, const char *dir);
+/* The text or number that set.json holds under a key such as "data.name", as text in buf. DD_ENOTFOUND: no such key,
+ * or its value is neither; DD_EINVAL: it does not fit; buf is then "". */
+dd_status dd_synset_fact(const dd_synset *s, const char *dotted_key, char *buf, size_t size);
 /* format "npz" (images, labels[, soft_labels, lr], mean, std), "pt" (folder with images.pt, labels.pt), "png"
  * (CLASS/NNN.png in natural colours). path: file for npz, folder for the others. DD_EINVAL names the formats. */
 dd_status dd_synset_export(const dd_synset *s, const char *format, const char *path);
 /* Writes rows of [M,C,H,W] normalised images as one PNG, a class per row, in natural colours. */
-dd_status dd_grid_png(const char *path, const dd_tensor *images, const double *mean, const double *std, int64_t per_row);
+dd_status dd_grid_png(const char *path, const dd_tensor *images, const double *mean, const double *std,
+                      int64_t per_row);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * attar distill: flags into dd_distill_opts, progress on stderr, Ctrl-C into a checkpoint, a table at the end. */
+#include "cli/cli.h"
+#include <ctype.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct flags {
+    dd_distill_opts d;
+    char data_dir[DD_OPT_TEXT], resize[DD_OPT_TEXT], classes[DD_OPT_TEXT], normalise[DD_OPT_TEXT];
+    int64_t channels;
+    bool no_baselines, json, quiet;
+    char set[DD_OPT_TEXT];
+} flags;
+
+#define AT(field) offsetof(flags, field)
+const dd_option dd_distill_flags[] = {
+    {"method", DD_OPT_STRING, AT(d.method), "dm", 0, 0, "NAME", "the method; attar methods lists them"},
+    {"data", DD_OPT_STRING, AT(d.data), "", 0, 0, "NAME|PATH", "a known data set, a folder or an .npz file; required"},
+    {"data-dir", DD_OPT_STRING, AT(data_dir), "", 0, 0, "DIR", "folder searched first for known data sets"},
+    {"ipc", DD_OPT_INT, AT(d.ipc), "1", 1, 10000, NULL, "synthetic images per class"},
+    {"out", DD_OPT_STRING, AT(d.out), "", 0, 0, "DIR", "folder that receives the set; required"},
+    {"seed", DD_OPT_INT, AT(d.seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
+    {"iterations", DD_OPT_INT, AT(d.iterations), "-1", -1, 1e9, NULL, "iterations; -1 is the method's own number"},
+    {"net", DD_OPT_STRING, AT(d.net), "convnet", 0, 0, "SPEC", "NAME or NAME:KEY=VALUE,...; attar nets lists them"},
+    {"init", DD_OPT_CHOICE, AT(d.init), "real", 0, 0, "real|noise|herding|kcenter|kmeans", "what the images start as"},
+    {"aug", DD_OPT_STRING, AT(d.aug), "auto", 0, 0, "LIST",
+     "differentiable augmentation, such as color_crop_cutout, or none; auto fits the data set"},
+    {"eval-every", DD_OPT_INT, AT(d.eval_every), "0", 0, 1e9, NULL, "iterations between evaluations; 0: only at the end"},
+    {"eval-repeats", DD_OPT_INT, AT(d.eval_repeats), "3", 1, 64, NULL, "networks trained for the final evaluation"},
+    {"protocol", DD_OPT_CHOICE, AT(d.protocol), "dsa", 0, 0, "dc|dsa", "how evaluation networks are trained"},
+    {"eval-epochs", DD_OPT_INT, AT(d.eval_epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
+    {"holdout", DD_OPT_REAL, AT(d.holdout), "0.1", 0, 0.5, NULL,
+     "fraction of the training data kept aside to choose the best set"},
+    {"paper-compatible", DD_OPT_BOOL, AT(d.paper_compatible), "false", 0, 0, NULL,
+     "choose the best set on the test data and hold nothing out, as papers do"},
+    {"no-baselines", DD_OPT_BOOL, AT(no_baselines), "false", 0, 0, NULL, "do not evaluate random real images beside it"},
+    {"checkpoint-every", DD_OPT_INT, AT(d.checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
+    {"backend", DD_OPT_STRING, AT(d.backend), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},
+    {"threads", DD_OPT_INT, AT(d.threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    {"resume", DD_OPT_BOOL, AT(d.resume), "false", 0, 0, NULL, "go on from the checkpoint in the output folder"},
+    {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE", "an option of the method; may be repeated"},
+    {"resize", DD_OPT_STRING, AT(resize), "", 0, 0, "HxW", "size that images of a folder are brought to"},
+    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL, "images of a folder become 1 grey or 3 colour; 0: as they are"},
+    {"classes", DD_OPT_STRING, AT(classes), "", 0, 0, "FILE", "class names, one a line, in the order of their numbers"},
+    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW",
+     "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
+    {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
+    {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "no progress"},
+    {0},
+};
+
+/* The one mutable object of the program: a signal handler can reach nothing else. */
+static volatile sig_atomic_t stop_requested;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_requested = 1;
+}
+
+/* The first signal asks for a checkpoint; the handler is then gone, so the second one ends the process. */
+static void catch_signals(void)
+{
+    struct sigaction a = {0};
+    a.sa_handler = on_signal;
+    a.sa_flags = (int)SA_RESETHAND | SA_RESTART;
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+typedef struct screen {
+    bool tty, quiet, dirty; /* dirty: an unfinished line is on the terminal */
+    double last;
+} screen;
+
+static void end_line(screen *s)
+{
+    if (s->dirty) fputc('\n', stderr);
+    s->dirty = false;
+}
+
+static void print_progress(screen *s, const dd_progress *p)
+{
+    char acc[32] = "";
+    const long eta = p->eta > 0 && p->eta < 1e8 ? (long)p->eta : 0;
+    if (p->accuracy >= 0) snprintf(acc, sizeof acc, "  accuracy %.1f %%", 100 * p->accuracy);
+    fprintf(stderr, "%s%lld/%lld  loss %.5g%s  %.3g it/s  %ld:%02ld:%02ld left%s", s->tty ? "\r\033[K" : "",
+            (long long)p->iteration, (long long)p->iterations, p->loss, acc, p->rate, eta / 3600, eta / 60 % 60, eta % 60,
+            s->tty ? "" : "\n");
+    s->dirty = s->tty;
+    fflush(stderr);
+}
+
+static bool on_progress(void *self, const dd_progress *p)
+{
+    screen *s = self;
+    const double now = dd_cli_clock(), gap = s->tty ? 0.1 : 10;
+    if (!s->quiet && (now - s->last >= gap || (s->tty && p->iteration == p->iterations))) {
+        print_progress(s, p);
+        s->last = now;
+    }
+    return !stop_requested;
+}
+
+static void on_log(void *self, const char *line)
+{
+    screen *s = self;
+    if (s->quiet) return;
+    end_line(s);
+    fprintf(stderr, "%s\n", line);
+}
+
+static void upper(char *dst, size_t size, const char *src)
+{
+    size_t i = 0;
+    for (; src[i] && i + 1 < size; i++) dst[i] = (char)toupper((unsigned char)src[i]);
+    dst[i] = 0;
+}
+
+static void print_table(const flags *f, const dd_distill_result *r)
+{
+    char name[40], text[40];
+    const dd_eval_result *any = r->distilled.repeats ? &r->distilled : &r->random;
+    printf("%-24s %16lld\n", "images per class", (long long)f->d.ipc);
+    if (r->random.repeats) {
+        dd_mean_text(text, sizeof text, r->random.mean, r->random.std);
+        printf("%-24s %16s\n", "random real", text);
+    }
+    upper(name, sizeof name, f->d.method);
+    if (r->distilled.repeats) {
+        dd_mean_text(text, sizeof text, r->distilled.mean, r->distilled.std);
+        printf("%-24s %16s\n", name, text);
+    }
+    if (any->repeats)
+        printf("test accuracy in %%, mean +- standard deviation over %lld network%s\n", (long long)any->repeats,
+               any->repeats == 1 ? "" : "s");
+    printf("set      %s/set.safetensors\nimages   %s/grid.png\n", f->d.out, f->d.out);
+    printf("%lld iterations, %.1f s, peak memory %.0f MiB\n", (long long)r->iterations, r->seconds,
+           (double)r->peak_bytes / 1048576);
+}
+
+static void print_json(const flags *f, const dd_distill_result *r)
+{
+    fputs("{\"method\": ", stdout);
+    dd_json_text(stdout, f->d.method);
+    fputs(", \"data\": ", stdout);
+    dd_json_text(stdout, f->d.data);
+    fputs(", \"out\": ", stdout);
+    dd_json_text(stdout, f->d.out);
+    printf(", \"ipc\": %lld, \"iterations\": %lld, \"distilled\": ", (long long)f->d.ipc, (long long)r->iterations);
+    dd_json_result(stdout, &r->distilled);
+    fputs(", \"random\": ", stdout);
+    dd_json_result(stdout, &r->random);
+    printf(", \"seconds\": %.3f, \"peak_bytes\": %lld}\n", r->seconds, (long long)r->peak_bytes);
+}
+
+static dd_status complete(flags *f, const dd_parsed *p, screen *s)
+{
+    if (!f->d.data[0]) return dd_fail(DD_EINVAL, "distill: --data is required: a known data set (attar data list) or a path");
+    if (!f->d.out[0]) return dd_fail(DD_EINVAL, "distill: --out is required: the folder that receives the set");
+    f->d.baselines = !f->no_baselines;
+    f->d.sets = p->sets;
+    f->d.data_opts = (dd_data_opts)DD_DATA_OPTS_INIT;
+    f->d.data_opts.data_dir = f->data_dir[0] ? f->data_dir : NULL;
+    f->d.data_opts.classes_file = f->classes[0] ? f->classes : NULL;
+    f->d.data_opts.normalise = f->normalise;
+    f->d.data_opts.channels = f->channels;
+    DD_TRY(dd_cli_resize(f->resize, &f->d.data_opts));
+    *s = (screen){.tty = isatty(STDERR_FILENO) != 0, .quiet = f->quiet, .last = dd_cli_clock()};
+    f->d.progress = on_progress;
+    f->d.log = on_log;
+    f->d.self = s;
+    return DD_OK;
+}
+
+dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
+{
+    flags f;
+    dd_parsed p;
+    screen s;
+    dd_distill_result r;
+    memset(&f, 0, sizeof f);
+    memset(&r, 0, sizeof r);
+    DD_TRY(dd_distill_defaults(&f.d));
+    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
+    DD_TRY(complete(&f, &p, &s));
+    catch_signals();
+    dd_status st = dd_distill(&r, &f.d);
+    end_line(&s);
+    if (st == DD_EINTERRUPTED)
+        return dd_fail(st, "interrupted; a checkpoint is in %s, the same command with --resume goes on", f.d.out);
+    if (st != DD_OK) return st;
+    if (f.json) print_json(&f, &r);
+    else print_table(&f, &r);
+    return DD_OK;
+}

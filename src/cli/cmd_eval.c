@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * attar eval: repeats the evaluation of a synthetic set and compares it with the recorded one. */
+#include "cli/cli.h"
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct flags {
+    char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT], data_dir[DD_OPT_TEXT], backend[DD_OPT_TEXT];
+    int64_t repeats, epochs, seed, threads;
+    bool baselines, json;
+} flags;
+
+#define AT(field) offsetof(flags, field)
+const dd_option dd_eval_flags[] = {
+    {"net", DD_OPT_STRING, AT(net), "", 0, 0, "SPEC", "network; the recorded one unless given"},
+    {"repeats", DD_OPT_INT, AT(repeats), "3", 1, 64, NULL, "networks trained"},
+    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa", "how they are trained; as recorded unless given"},
+    {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1: as recorded, else the protocol's"},
+    {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "the real data; the recorded set unless given"},
+    {"data-dir", DD_OPT_STRING, AT(data_dir), "", 0, 0, "DIR", "folder searched first for known data sets"},
+    {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of weights, batches and augmentation"},
+    {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},
+    {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    {"baselines", DD_OPT_BOOL, AT(baselines), "false", 0, 0, NULL, "evaluate as many random real images beside it"},
+    {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
+    {0},
+};
+
+typedef struct job {
+    dd_synset *set;
+    dd_dataset *data;
+    dd_backend *backend;
+    dd_protocol protocol;
+    dd_eval_result result, random;
+    double mean, std; /* recorded, fractions */
+    bool recorded;
+} job;
+
+/* The first of the keys that set.json holds, unless the flag was given. */
+static void recall(const dd_synset *s, char *dst, const char *key, const char *otherwise)
+{
+    if (!dst[0] && dd_synset_fact(s, key, dst, DD_OPT_TEXT) != DD_OK) snprintf(dst, DD_OPT_TEXT, "%s", otherwise);
+}
+
+static bool recall_real(const dd_synset *s, const char *key, double *out)
+{
+    char text[64], *end;
+    if (dd_synset_fact(s, key, text, sizeof text) != DD_OK) return false;
+    *out = strtod(text, &end);
+    return end != text && *end == 0;
+}
+
+static dd_status open_data(job *j, flags *f)
+{
+    dd_data_opts o = DD_DATA_OPTS_INIT;
+    char given[1024] = "";
+    size_t n = 0;
+    recall(j->set, f->data, "data.name", "");
+    if (!f->data[0]) return dd_fail(DD_EINVAL, "set.json does not name the data set; give --data");
+    /* The recorded numbers, so that real and synthetic images are normalised alike. */
+    for (int k = 0; k < 2; k++)
+        for (int64_t i = 0; i < j->set->c; i++)
+            n += (size_t)snprintf(given + n, sizeof given - n, "%s%.17g", i ? "," : k ? "/" : "",
+                                  (k ? j->set->std : j->set->mean)[i]);
+    o.normalise = given;
+    o.data_dir = f->data_dir[0] ? f->data_dir : NULL;
+    return dd_dataset_open(&j->data, f->data, &o);
+}
+
+static dd_status check_match(const dd_synset *s, const dd_dataset *d)
+{
+    char hash[80];
+    if (s->c != d->c || s->h != d->h || s->w != d->w)
+        return dd_fail(DD_EINVAL, "the set holds %lldx%lldx%lld images, %s has %lldx%lldx%lld", (long long)s->c,
+                       (long long)s->h, (long long)s->w, d->name, (long long)d->c, (long long)d->h, (long long)d->w);
+    if (s->classes != d->classes)
+        return dd_fail(DD_EINVAL, "the set has %lld classes, %s has %lld", (long long)s->classes, d->name,
+                       (long long)d->classes);
+    for (int64_t i = 0; i < d->classes; i++)
+        if (strcmp(s->class_names[i], d->class_names[i]) != 0)
+            return dd_fail(DD_EINVAL, "class %lld is \"%s\" in the set and \"%s\" in %s", (long long)i,
+                           s->class_names[i], d->class_names[i], d->name);
+    if (dd_synset_fact(s, "data.sha256", hash, sizeof hash) == DD_OK && strcmp(hash, d->sha256) != 0)
+        fprintf(stderr, "note: %s has hash %.12s..., the set was made from %.12s...\n", d->name, d->sha256, hash);
+    return DD_OK;
+}
+
+static dd_status prepare(job *j, flags *f, const char *dir)
+{
+    double epochs;
+    DD_TRY(dd_synset_load(&j->set, dir));
+    DD_TRY(open_data(j, f));
+    DD_TRY(check_match(j->set, j->data));
+    recall(j->set, f->net, "net", "convnet");
+    recall(j->set, f->protocol, "protocol.name", "dsa");
+    DD_TRY(dd_protocol_named(&j->protocol, f->protocol, j->data));
+    if (f->epochs >= 0) j->protocol.epochs = f->epochs;
+    else if (recall_real(j->set, "protocol.epochs", &epochs) && epochs >= 1) j->protocol.epochs = (int64_t)epochs;
+    j->recorded = recall_real(j->set, "result.mean", &j->mean) && recall_real(j->set, "result.std", &j->std);
+    return dd_backend_open(&j->backend, f->backend, (int)f->threads);
+}
+
+/* As many random real images per class as the set holds on average, normalised like all others. */
+static dd_status random_real(job *j, const flags *f, dd_key key)
+{
+    const dd_dataset *d = j->data;
+    const int64_t ipc = j->set->m / d->classes > 0 ? j->set->m / d->classes : 1;
+    dd_synset *real;
+    DD_TRY(dd_synset_new(&real, ipc * d->classes, d));
+    int32_t *items = calloc((size_t)real->m + (size_t)d->train.n, sizeof *items);
+    dd_status st = items ? DD_OK : dd_fail(DD_ENOMEM, "out of memory");
+    for (int64_t c = 0; c < d->classes && st == DD_OK; c++) {
+        const int64_t first = d->train.class_first[c], n = d->train.class_first[c + 1] - first;
+        if (n < ipc)
+            st = dd_fail(DD_EINVAL, "class %s has %lld images, fewer than %lld", d->class_names[c], (long long)n,
+                         (long long)ipc);
+        else dd_key_permutation(dd_key_at(key, "random real", (uint64_t)c), n, items + real->m);
+        for (int64_t i = 0; i < ipc && st == DD_OK; i++)
+            items[c * ipc + i] = d->train.class_index[first + items[real->m + i]];
+    }
+    if (st == DD_OK) {
+        dd_data_batch(d, &d->train, items, real->m, dd_f32(&real->images));
+        st = dd_evaluate(&j->random, j->backend, f->net, d, &real->images, &real->labels, &d->test, NULL, 0,
+                         &j->protocol, f->repeats, dd_key_at(key, "baseline", 0), NULL, NULL);
+    }
+    free(items);
+    dd_synset_free(real);
+    return st;
+}
+
+static dd_status measure(job *j, const flags *f)
+{
+    const dd_key key = dd_key_seed((uint64_t)f->seed);
+    const dd_tensor *labels = j->set->soft_labels.data ? &j->set->soft_labels : &j->set->labels;
+    DD_TRY(dd_evaluate(&j->result, j->backend, f->net, j->data, &j->set->images, labels, &j->data->test, NULL, 0,
+                       &j->protocol, f->repeats, dd_key_at(key, "eval", 0), NULL, NULL));
+    return f->baselines ? random_real(j, f, key) : DD_OK;
+}
+
+/* Two standard errors of the difference, and never less than one percent point: stds of few networks are rough. */
+static bool agrees(const job *j)
+{
+    const double n = (double)j->result.repeats;
+    const double noise = 2 * sqrt((j->result.std * j->result.std + j->std * j->std) / n);
+    return fabs(j->result.mean - j->mean) <= (noise > 0.01 ? noise : 0.01);
+}
+
+static void print_row(const char *name, double mean, double std)
+{
+    char text[40];
+    dd_mean_text(text, sizeof text, mean, std);
+    printf("%-24s %16s\n", name, text);
+}
+
+static void print_table(const job *j, const flags *f)
+{
+    printf("%-24s %16lld\n", "images", (long long)j->set->m);
+    if (j->random.repeats) print_row("random real", j->random.mean, j->random.std);
+    if (j->recorded) print_row("recorded", j->mean, j->std);
+    print_row("measured", j->result.mean, j->result.std);
+    printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, %.1f s\n",
+           j->data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
+           (long long)j->protocol.epochs, j->result.seconds);
+    if (!j->recorded) puts("set.json records no result to compare with");
+    else puts(agrees(j) ? "matches the recorded result within the noise" : "differs from the recorded result by more than the noise");
+}
+
+static void print_json(const job *j, const flags *f)
+{
+    fputs("{\"data\": ", stdout);
+    dd_json_text(stdout, j->data->name);
+    fputs(", \"net\": ", stdout);
+    dd_json_text(stdout, f->net);
+    printf(", \"protocol\": \"%s\", \"epochs\": %lld, \"measured\": ", j->protocol.name, (long long)j->protocol.epochs);
+    dd_json_result(stdout, &j->result);
+    fputs(", \"random\": ", stdout);
+    dd_json_result(stdout, &j->random);
+    fputs(", \"recorded\": ", stdout);
+    if (j->recorded) {
+        fputs("{\"mean\": ", stdout);
+        dd_json_number(stdout, j->mean);
+        fputs(", \"std\": ", stdout);
+        dd_json_number(stdout, j->std);
+        fputs("}", stdout);
+    } else {
+        fputs("null", stdout);
+    }
+    printf(", \"matches\": %s}\n", !j->recorded ? "null" : agrees(j) ? "true" : "false");
+}
+
+dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv)
+{
+    flags f;
+    dd_parsed p;
+    job j;
+    memset(&f, 0, sizeof f);
+    memset(&j, 0, sizeof j);
+    DD_TRY(dd_cli_parse(c, &f, &p, 1, false, argc, argv));
+    dd_status st = prepare(&j, &f, p.args[0]);
+    if (st == DD_OK) st = measure(&j, &f);
+    if (st == DD_OK && f.json) print_json(&j, &f);
+    else if (st == DD_OK) print_table(&j, &f);
+    if (j.backend) dd_backend_close(j.backend);
+    if (j.data) dd_dataset_close(j.data);
+    dd_synset_free(j.set);
+    return st;
+}
