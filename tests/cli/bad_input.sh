@@ -1,0 +1,89 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Files that are not what they claim: one sentence, the documented exit status, nothing touched.
+. "$(dirname "$0")/lib.sh"
+command -v python3 >/dev/null || { echo 'skipped: python3 makes the files'; exit 77; }
+
+python3 - <<'P'
+import gzip, os, struct, zipfile, zlib, io
+def idx(path, magic, dims, data):
+    with open(path, "wb") as f: f.write(struct.pack(">I", magic) + b"".join(struct.pack(">I", d) for d in dims) + data)
+def folder(name, n=20, images=None, labels=None, nlabels=None, magic=0x803):
+    os.makedirs(name)
+    for part in ("train", "t10k"):
+        nl = n if nlabels is None else nlabels
+        idx(f"{name}/{part}-images-idx3-ubyte", magic, (n, 8, 8), bytes(range(64)) * n if images is None else images)
+        idx(f"{name}/{part}-labels-idx1-ubyte", 0x801, (nl,), bytes(i % 10 for i in range(nl)) if labels is None else labels)
+folder("good")
+folder("truncated", images=b"\1" * 1000)
+folder("oversized", images=b"\1" * 5000)
+folder("magic", magic=0x903)
+folder("counts", nlabels=19)
+folder("range", labels=bytes([200] * 20))
+folder("empty"); open("empty/train-images-idx3-ubyte", "wb").close()
+def png(path, w=8, h=8, ok=True):
+    def chunk(t, d): return struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d))
+    raw = zlib.compress((b"\0" + bytes(w)) * h)
+    d = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 8, 0, 0, 0, 0)) + chunk(b"IDAT", raw) + chunk(b"IEND", b"")
+    with open(path, "wb") as f: f.write(d if ok else d[:45])
+def pictures(name):
+    for part in ("train", "test"):
+        for c in ("cat", "dog"):
+            os.makedirs(f"{name}/{part}/{c}")
+            for i in range(4): png(f"{name}/{part}/{c}/{i}.png")
+pictures("pics")
+pictures("pics-corrupt"); png("pics-corrupt/train/dog/2.png", ok=False)
+pictures("pics-text"); open("pics-text/train/cat/1.png", "w").write("no image")
+pictures("pics-empty"); open("pics-empty/train/cat/3.png", "w").close()
+pictures("pics-unreadable"); os.chmod("pics-unreadable/train/cat/3.png", 0)
+def npy(descr, shape, data):
+    h = ("{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % (descr, shape)).encode()
+    h += b" " * (63 - (len(h) + 10) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(h)) + h + data
+def npz(path, x, y, n=20):
+    with zipfile.ZipFile(path, "w") as z:
+        for part in ("train", "test"):
+            z.writestr(f"x_{part}.npy", npy("<f4", (n, 1, 8, 8), struct.pack("<%df" % len(x), *x)))
+            z.writestr(f"y_{part}.npy", npy("<i8", (len(y),), struct.pack("<%dq" % len(y), *y)))
+x, y = [0.5] * 1280, [i % 10 for i in range(20)]
+npz("good.npz", x, y)
+npz("nan.npz", x[:700] + [float("nan")] + x[701:], y)
+npz("labels.npz", x, [-1] + y[1:])
+npz("count.npz", x, y[:-1])
+open("text.npz", "w").write("no archive")
+open("empty.npz", "w").close()
+open("cut.npz", "wb").write(open("good.npz", "rb").read()[:-40])
+P
+
+for d in good pics good.npz; do works training data check $d; done
+mkdir keep && echo precious >keep/file
+before=$(sums .| grep -v -e ' ./out$' -e ' ./err$')
+for d in truncated oversized magic counts range empty pics-corrupt pics-text pics-empty nan.npz labels.npz count.npz \
+    text.npz empty.npz cut.npz; do
+    expect 3 '' data check $d
+    expect 3 '' distill --data $d --out keep/new --quiet
+    [ ! -e keep/new ] || { fail "$d: the refused run left its folder behind"; rm -rf keep/new; }
+done
+[ "$(id -u)" -eq 0 ] || expect 4 '3.png' data check pics-unreadable
+expect 2 '' distill --data good --ipc 5 --holdout 0 --out keep/new --quiet --iterations 1
+expect 6 '' distill --data nowhere/at/all --out keep/new --quiet
+after=$(sums . | grep -v -e ' ./out$' -e ' ./err$')
+[ "$before" = "$after" ] || fail 'files changed'
+
+tiny="--data digits --ipc 1 --iterations 3 --net convnet:depth=1,width=8 --eval-repeats 1 --eval-epochs 1 --threads 1 --quiet"
+expect 4 '' distill $tiny --out keep/file
+mkdir foreign && cp keep/file foreign/run.json && before=$(sums foreign)
+"$ATTAR" distill $tiny --out foreign >out 2>err
+case $? in 3 | 7) ;; *) fail "a foreign run.json: $(cat err)" ;; esac
+[ "$before" = "$(sums foreign)" ] || fail 'a foreign folder was touched'
+
+# a full disk: a small tmpfs where that is allowed, else a limit on file size
+if [ "$(id -u)" -eq 0 ] && mkdir full && mount -t tmpfs -o size=8k none full 2>/dev/null; then
+    expect 4 '' distill $tiny --out full/run
+    umount full
+else
+    (trap '' XFSZ; ulimit -f 1; exec "$ATTAR" distill $tiny --ipc 20 --out small) >/dev/null 2>err
+    [ $? -eq 4 ] || fail "file size limit: $(cat err)"
+    [ -z "$(find small -name '*.tmp.*' 2>/dev/null)" ] || fail 'temporary files are left'
+fi
+finish
