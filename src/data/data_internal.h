@@ -13,8 +13,8 @@
 
 /* gz.c: the only user of zlib. */
 bool dd_is_gzip(const void *data, size_t size);
-/* Inflates all members; trailing bytes and truncation are DD_EFORMAT, more than `limit` bytes too. dd_str_free-like:
- * *out is plain heap, release with free(). */
+/* Inflates all members; trailing bytes and truncation are DD_EFORMAT, more than `limit` bytes too. *out is
+ * plain heap, release with free(). */
 dd_status dd_gunzip(const void *data, size_t size, size_t limit, const char *what, void **out, size_t *out_size);
 uint32_t dd_crc32(const void *data, size_t size);
 

@@ -151,7 +151,7 @@ static bool find_in(search *s, int i, const char *name, const kind *k, char path
     const kind *other = kind_of(base_name(s->base[i]));
     if (other && other != k) return false; /* .../fashion-mnist must not pass for mnist */
     snprintf(path, DD_PATH, "%s", s->base[i]);
-    return fits(s, k, path);
+    return fits(s, k, path) && layout_of(path) == k->how; /* not any folder of folders with pictures */
 }
 
 static dd_status no_such(search *s, const char *name, const kind *k)
@@ -178,23 +178,19 @@ static dd_status no_such(search *s, const char *name, const kind *k)
 /* From the user's word to a row (or NULL) and a path. */
 static dd_status find(const char *word, const dd_data_opts *o, const kind **k, char path[DD_PATH])
 {
+    const bool is_path = strchr(word, '/') != NULL;
+    *k = is_path ? NULL : kind_of(word);
+    if (strlen(word) >= DD_PATH - 64) return dd_fail(DD_EINVAL, "a path of %zu bytes is too long", strlen(word));
+    if (!*k && dd_exists(word)) {
+        snprintf(path, DD_PATH, "%s", word);
+        return DD_OK;
+    }
     search *s = dd_alloc(1, sizeof *s);
     if (!s) return dd_fail(DD_ENOMEM, "out of memory");
     bool found = false;
-    *k = strchr(word, '/') ? NULL : kind_of(word);
-    if (!strchr(word, '/')) {
-        bases(s, o->data_dir);
-        for (int i = 0; i < s->n && !found; i++) found = find_in(s, i, word, *k, path);
-    }
-    dd_status st = found || !*k ? DD_OK : no_such(s, word, *k);
-    if (!found && !*k) {
-        if (strlen(word) >= DD_PATH - 64)
-            st = dd_fail(DD_EINVAL, "a path of %zu bytes is too long", strlen(word));
-        else if (!dd_exists(word))
-            st = no_such(s, word, NULL);
-        else
-            snprintf(path, DD_PATH, "%s", word);
-    }
+    if (!is_path) bases(s, o->data_dir);
+    for (int i = 0; i < s->n && !found; i++) found = find_in(s, i, word, *k, path);
+    dd_status st = found ? DD_OK : no_such(s, word, *k);
     dd_str_free(&s->looked);
     dd_free(s);
     return st;

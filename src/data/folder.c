@@ -126,7 +126,10 @@ static dd_status classes_from_file(dd_dataset *d, const char *file)
     size_t size, n = 0;
     DD_TRY(dd_read_file(file, (size_t)1 << 20, &text, &size));
     char **names = dd_alloc(size / 2 + 2, sizeof *names), *save = NULL;
-    for (char *t = names ? strtok_r(text, "\r\n", &save) : NULL; t; t = strtok_r(NULL, "\r\n", &save)) names[n++] = t;
+    for (char *t = names ? strtok_r(text, "\r\n", &save) : NULL; t; t = strtok_r(NULL, "\r\n", &save)) {
+        t[strcspn(t, "\t")] = 0; /* lists as "n02124075<tab>Egyptian cat": the folder's name is the first column */
+        names[n++] = t;
+    }
     dd_status st;
     if (!names)
         st = dd_fail(DD_ENOMEM, "%s: out of memory", file);

@@ -550,7 +550,7 @@ static void folder_order(void **state)
     assert_non_null(strstr(d->warning, "no test part was found"));
     assert_int_equal(d->test.n, 3);
     dd_dataset_close(d);
-    put(state, "order.txt", "1\n2\n10\n", 7);
+    put(state, "order.txt", "1\tone\n2\n10\n", 11);
     dd_data_opts o = DD_DATA_OPTS_INIT;
     o.classes_file = at(state, "order.txt");
     d = must_open(at(state, "nums"), &o);
