@@ -210,7 +210,6 @@ static const op_case cases[] = {
     {"concat/0", DD_OP_CONCAT, move, NULL, {0}, 2, {NORMAL(2, 3), NORMAL(4, 3)}, 0},
     {"concat/1", DD_OP_CONCAT, move, NULL, {1}, 3, {NORMAL(2, 3, 2), NORMAL(2, 1, 2), NORMAL(2, 4, 2)}, 0},
 
-    {"sum/000", DD_OP_SUM, reduce, direct_reduce, {0}, 1, {NORMAL(3, 4, 5)}, 0},
     {"sum/100", DD_OP_SUM, reduce, direct_reduce, {1}, 1, {NORMAL(3, 4, 5)}, 0},
     {"sum/010", DD_OP_SUM, reduce, direct_reduce, {2}, 1, {NORMAL(3, 4, 5)}, 0},
     {"sum/110", DD_OP_SUM, reduce, direct_reduce, {3}, 1, {NORMAL(3, 4, 5)}, 0},
@@ -286,6 +285,22 @@ static const op_case cases[] = {
     {"spdsolve/batch", DD_OP_SPDSOLVE, spd, NULL, {0}, 2, {NORMAL(2, 3, 3), NORMAL(2, 3, 1)}, 0},
     {"logdet", DD_OP_LOGDET, spd, direct_logdet, {0}, 1, {NORMAL(1, 5, 5)}, 0},
     {"logdet/batch", DD_OP_LOGDET, spd, direct_logdet, {0}, 1, {NORMAL(3, 3, 3)}, 0},
+
+    {"exp/large", DD_OP_EXP, unary, direct_pointwise, {0}, 1, {NORMAL(40, 1501)}, OP_LARGE},
+    {"mul/large", DD_OP_MUL, binary, direct_pointwise, {0}, 2, {NORMAL(40, 1501), NORMAL(40, 1)}, OP_LARGE},
+    {"permute/large", DD_OP_PERMUTE, move, direct_move, {1, 2, 0}, 1, {NORMAL(40, 37, 41)}, OP_LARGE},
+    {"sum/large-all", DD_OP_SUM, reduce, NULL, {3}, 1, {NORMAL(40, 1501)}, OP_LARGE},
+    {"sum/large-rows", DD_OP_SUM, reduce, NULL, {2}, 1, {NORMAL(40, 1501)}, OP_LARGE},
+    {"sum/large-columns", DD_OP_SUM, reduce, NULL, {1}, 1, {NORMAL(1501, 40)}, OP_LARGE},
+    {"sum/large-batch", DD_OP_SUM, reduce, NULL, {13}, 1, {NORMAL(16, 12, 16, 16)}, OP_LARGE},
+    {"maxr/large", DD_OP_MAXR, reduce, NULL, {3}, 1, {NORMAL(40, 1501)}, OP_LARGE},
+    {"matmul/large", DD_OP_MATMUL, matmul, direct_matmul, {0, 1}, 2, {NORMAL(131, 97), NORMAL(65, 97)}, OP_LARGE},
+    {"conv/large", DD_OP_CONV, conv, direct_conv, {1, 1, 1, 1, 1, 1, 1}, 2, {NORMAL(4, 8, 12, 12), NORMAL(16, 8, 3, 3)}, OP_LARGE},
+    {"conv/winograd", DD_OP_CONV, conv, direct_conv, {1, 1, 1, 1, 1, 1, 1}, 2, {NORMAL(4, 32, 8, 8), NORMAL(32, 32, 3, 3)}, OP_LARGE},
+    {"conv/large-pad3", DD_OP_CONV, conv, direct_conv, {1, 1, 3, 3, 1, 1, 1}, 2, {NORMAL(6, 1, 28, 28), NORMAL(16, 1, 3, 3)}, OP_LARGE},
+    {"sumpool/large", DD_OP_SUMPOOL, pool, direct_pool, {3, 3, 2, 2, 1, 1}, 1, {NORMAL(8, 16, 17, 16)}, OP_LARGE},
+    {"gather/large", DD_OP_GATHER, indexing, direct_index, {0}, 2, {NORMAL(50, 301), INDEX(50, 120)}, OP_LARGE},
+    {"sample/large", DD_OP_SAMPLE, sample, direct_sample, {28, 28}, 2, {NORMAL(12, 3, 28, 28), MAPS(12)}, OP_LARGE},
 };
 
 int op_case_count(void)

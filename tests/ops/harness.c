@@ -72,13 +72,14 @@ static double draw(const op_input *in, int number, int64_t i, const int32_t *per
 void op_fill(const op_input *in, int number, dd_tensor *t)
 {
     int64_t n = dd_shape_count(t->shape);
-    int32_t perm[4096];
-    if (n > (int64_t)DD_LEN(perm)) return;
+    int32_t *perm = dd_alloc((size_t)n, sizeof *perm);
+    if (!perm) return;
     dd_key_permutation(dd_key_at(dd_key_seed(18), "perm", (uint64_t)number), n, perm);
     for (int64_t i = 0; i < n; i++) {
         volatile float rounded = (float)draw(in, number, i, perm, n);
         op_set(t, i, (double)rounded);
     }
+    dd_free(perm);
 }
 
 static dd_val declare(dd_graph *g, const char *stem, int i, dd_dtype t, dd_shape s)

@@ -36,6 +36,7 @@ enum {
     OP_ONE_KINK = 1, /* at a kink by intention: values and first derivatives only */
     OP_NO_DIFF = 2,  /* at a kink where central differences mean nothing: values only */
     OP_ROUNDS = 4,   /* passes through f32 by intention */
+    OP_LARGE = 8,    /* large enough for several threads, too large for central differences */
 };
 
 typedef struct op_case op_case;
