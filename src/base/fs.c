@@ -18,6 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
+static bool missing(void)
+{
+    return errno == ENOENT || errno == ENOTDIR;
+}
+
 static dd_status read_all(int fd, const char *path, size_t size, char *p)
 {
     for (size_t got = 0; got < size;) {
@@ -36,7 +41,8 @@ static dd_status file_size(int fd, const char *path, size_t limit, size_t *size)
     if (fstat(fd, &st) != 0) return dd_fail(DD_EIO, "%s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode)) return dd_fail(DD_EFORMAT, "%s is not a regular file", path);
     if ((uintmax_t)st.st_size > limit)
-        return dd_fail(DD_EFORMAT, "%s has %jd bytes, more than the %zu allowed here", path, (intmax_t)st.st_size, limit);
+        return dd_fail(DD_EFORMAT, "%s has %jd bytes, more than the %zu allowed here", path, (intmax_t)st.st_size,
+                       limit);
     *size = (size_t)st.st_size;
     return DD_OK;
 }
@@ -45,8 +51,8 @@ dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size
 {
     *data = NULL;
     *size = 0;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return dd_fail(errno == ENOENT ? DD_ENOTFOUND : DD_EIO, "%s: %s", path, strerror(errno));
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused below, not waited for */
+    if (fd < 0) return dd_fail(missing() ? DD_ENOTFOUND : DD_EIO, "%s: %s", path, strerror(errno));
     size_t n = 0;
     char *p = NULL;
     dd_status s = file_size(fd, path, limit, &n);
@@ -94,8 +100,10 @@ dd_status dd_write_file(const char *path, const void *data, size_t size)
     dd_status s = write_all(fd, path, data, size);
     if (close(fd) != 0 && s == DD_OK) s = dd_fail(DD_EIO, "%s: closing failed: %s", path, strerror(errno));
     if (s == DD_OK && rename(tmp, path) != 0) s = dd_fail(DD_EIO, "%s: rename failed: %s", path, strerror(errno));
-    if (s == DD_OK) sync_folder(path);
-    else unlink(tmp);
+    if (s == DD_OK)
+        sync_folder(path);
+    else
+        unlink(tmp);
     return s;
 }
 
@@ -109,7 +117,8 @@ dd_status dd_make_dir(const char *path)
 {
     char part[PATH_MAX];
     const size_t n = strlen(path);
-    if (n == 0 || n >= sizeof part) return dd_fail(DD_EINVAL, "a folder's path must have 1 to %zu bytes", sizeof part - 1);
+    if (n == 0 || n >= sizeof part)
+        return dd_fail(DD_EINVAL, "a folder's path must have 1 to %zu bytes", sizeof part - 1);
     memcpy(part, path, n + 1);
     for (size_t i = 1; i < n; i++) {
         if (part[i] != '/') continue;
@@ -160,9 +169,11 @@ dd_status dd_list_dir(const char *path, char ***names, size_t *n)
     *names = NULL;
     *n = 0;
     DIR *d = opendir(path);
-    if (!d) return dd_fail(errno == ENOENT ? DD_ENOTFOUND : DD_EIO, "%s: %s", path, strerror(errno));
+    if (!d) return dd_fail(missing() ? DD_ENOTFOUND : DD_EIO, "%s: %s", path, strerror(errno));
     dd_status s = DD_OK;
-    for (const struct dirent *e; s == DD_OK && (e = readdir(d));) s = add_name(names, n, &cap, e->d_name);
+    errno = 0;
+    for (const struct dirent *e; s == DD_OK && (e = readdir(d)); errno = 0) s = add_name(names, n, &cap, e->d_name);
+    if (s == DD_OK && errno) s = dd_fail(DD_EIO, "%s: listing failed: %s", path, strerror(errno));
     closedir(d);
     if (s != DD_OK) {
         dd_list_free(*names, *n);

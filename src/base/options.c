@@ -22,7 +22,7 @@ static size_t distance(const char *a, const char *b)
 {
     const size_t n = strlen(a), m = strlen(b);
     size_t d[3][MAX_WORD + 1];
-    if (n > MAX_WORD || m > MAX_WORD) return MAX_WORD;
+    if (n > MAX_WORD || m > MAX_WORD) return SIZE_MAX; /* near nothing */
     for (size_t j = 0; j <= m; j++) d[0][j] = j;
     for (size_t i = 1; i <= n; i++) {
         size_t *row = d[i % 3], *up = d[(i + 2) % 3], *up2 = d[(i + 1) % 3];
@@ -66,8 +66,11 @@ static dd_status unknown(const dd_option *table, const char *name)
     names[n] = NULL;
     const char *near = dd_nearest(name, names);
     if (near) return dd_fail(DD_ENOTFOUND, "unknown key \"%s\"; did you mean \"%s\"?", name, near);
-    return dd_fail(DD_ENOTFOUND, "unknown key \"%s\"%s%s", name, n ? "; the first one there is \"" : "; there are none",
-                   n ? names[0] : "");
+    char list[512] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < n && at < sizeof list; i++)
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", names[i]);
+    return dd_fail(DD_ENOTFOUND, "unknown key \"%s\"; %s%s", name, n ? "there are: " : "no keys are taken here", list);
 }
 
 static bool ranged(const dd_option *o)

@@ -53,8 +53,7 @@ bool dd_shape_equal(dd_shape a, dd_shape b)
 
 dd_status dd_shape_check(dd_shape s)
 {
-    if (s.rank < 0 || s.rank > DD_MAX_RANK)
-        return dd_fail(DD_EINVAL, "rank %d is not in 0..%d", s.rank, DD_MAX_RANK);
+    if (s.rank < 0 || s.rank > DD_MAX_RANK) return dd_fail(DD_EINVAL, "rank %d is not in 0..%d", s.rank, DD_MAX_RANK);
     int64_t n = 1;
     for (int i = 0; i < s.rank; i++) {
         if (s.dim[i] < 1) return dd_fail(DD_EINVAL, "axis %d has size %" PRId64 ", not at least 1", i, s.dim[i]);

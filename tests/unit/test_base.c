@@ -14,11 +14,13 @@
 #include "base/fs.h"
 #include "base/memory.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void status_keeps_the_last_sentence(void **state)
@@ -49,6 +51,38 @@ static void allocation_is_aligned_zeroed_and_checked(void **state)
     assert_string_equal(dd_arena_strdup(a, "attar"), "attar");
     assert_non_null(dd_arena_alloc(a, 1000000));
     dd_arena_free(a);
+}
+
+/* Each failing allocation must come back as NULL or DD_ENOMEM and leave nothing behind (the leak checker looks). */
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    void *grown = NULL;
+    size_t cap = 0;
+    assert_int_equal(dd_grow(&grown, &cap, 10, 8), DD_OK);
+    dd_alloc_fail_after(1);
+    const size_t before = cap;
+    assert_int_equal(dd_grow(&grown, &cap, 1000, 8), DD_ENOMEM);
+    assert_int_equal(cap, before);
+    assert_int_equal(dd_grow(&grown, &cap, SIZE_MAX, 8), DD_ENOMEM);
+    dd_free(grown);
+    dd_alloc_fail_after(1);
+    assert_null(dd_strdup("x"));
+    dd_alloc_fail_after(1);
+    assert_null(dd_arena_new());
+    dd_arena *a = dd_arena_new();
+    dd_alloc_fail_after(1);
+    assert_null(dd_arena_strdup(a, "x"));
+    assert_non_null(dd_arena_strdup(a, "x"));
+    assert_null(dd_arena_alloc(a, SIZE_MAX));
+    dd_arena_free(a);
+    dd_str s = {0};
+    dd_alloc_fail_after(1);
+    dd_str_add(&s, "x");
+    dd_str_add(&s, "y"); /* sticky, though memory is back */
+    assert_true(s.failed);
+    dd_str_free(&s);
+    dd_alloc_fail_after(0);
 }
 
 static void text_grows(void **state)
@@ -120,11 +154,73 @@ static void a_failed_write_leaves_the_old_file(void **state)
     rmdir(dir);
 }
 
+static void folders_are_made_and_listed_in_order(void **state)
+{
+    (void)state;
+    char dir[256], path[300], deep[300], tiny[4], **names;
+    size_t n;
+    folder(dir, sizeof dir);
+    const char *const parts[] = {"b", "a10", "a9"};
+    for (size_t i = 0; i < DD_LEN(parts); i++) {
+        dd_path_join(path, sizeof path, dir, parts[i]);
+        assert_int_equal(dd_write_file(path, "", 0), DD_OK);
+    }
+    for (long fail = 1; fail <= 4; fail++) { /* the array and each name */
+        dd_alloc_fail_after(fail);
+        assert_int_equal(dd_list_dir(dir, &names, &n), DD_ENOMEM);
+        assert_null(names);
+    }
+    dd_alloc_fail_after(0);
+    assert_int_equal(dd_list_dir(dir, &names, &n), DD_OK);
+    assert_int_equal(n, 3);
+    assert_string_equal(names[0], "a10");
+    assert_string_equal(names[1], "a9");
+    assert_string_equal(names[2], "b");
+    dd_list_free(names, n);
+    assert_int_equal(dd_list_dir(path, &names, &n), DD_ENOTFOUND);
+    for (size_t i = 0; i < DD_LEN(parts); i++) {
+        dd_path_join(path, sizeof path, dir, parts[i]);
+        unlink(path);
+    }
+    dd_path_join(path, sizeof path, dir, "x");
+    dd_path_join(deep, sizeof deep, path, "y/");
+    assert_int_equal(dd_make_dir(deep), DD_OK);
+    assert_int_equal(dd_make_dir(deep), DD_OK);
+    assert_true(dd_is_dir(deep) && dd_exists(path));
+    rmdir(deep);
+    rmdir(path);
+    rmdir(dir);
+    assert_int_equal(dd_path_join(tiny, sizeof tiny, "ab", "c"), DD_EINVAL);
+    assert_int_equal(dd_path_join(tiny, sizeof tiny, "a/", "c"), DD_OK);
+    assert_string_equal(tiny, "a/c");
+}
+
+static void pipes_and_folders_are_no_files(void **state)
+{
+    (void)state;
+    char dir[256], path[300];
+    void *data;
+    size_t size;
+    folder(dir, sizeof dir);
+    dd_path_join(path, sizeof path, dir, "pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(dd_read_file(path, 5, &data, &size), DD_EFORMAT);
+    assert_int_equal(dd_read_file(dir, 5, &data, &size), DD_EFORMAT);
+    assert_null(data);
+    unlink(path);
+    rmdir(dir);
+}
+
 static void draws_are_functions_of_key_and_counter(void **state)
 {
     (void)state;
     /* Philox 4x32-10 of counter 0 and key 0, from the generator's published known answers */
     assert_true(dd_key_u64((dd_key){0}, 0) == UINT64_C(0xe169c58d6627e8d5));
+    /* its other two words, 0xbc57ac4c and 0x9b00dbd8, give the angle of a normal draw */
+    const double u0 = ldexp((double)(UINT64_C(0xe169c58d6627e8d5) >> 11), -53);
+    const double v0 = ldexp((double)(UINT64_C(0x9b00dbd8bc57ac4c) >> 11), -53);
+    const double z0 = sqrt(-2 * log(1 - u0)) * cos(2 * 3.14159265358979323846 * v0);
+    assert_true(fabs(dd_key_normal((dd_key){0}, 0) - z0) < 1e-14); /* rounding of one cosine */
     const dd_key k = dd_key_seed(1);
     assert_true(dd_key_at(k, "a", 0).k == dd_key_at(k, "a", 0).k);
     assert_true(dd_key_at(k, "a", 0).k != dd_key_at(k, "a", 1).k);
@@ -184,6 +280,12 @@ static void options_say_range_and_nearest_name(void **state)
     const char *const names[] = {"herding", "kcenter", "dm", NULL};
     assert_string_equal(dd_nearest("hreding", names), "herding");
     assert_null(dd_nearest("zzzzzz", names));
+    char endless[301] = {0};
+    memset(endless, 'd', sizeof endless - 1);
+    assert_null(dd_nearest(endless, names));
+    assert_int_equal(dd_options_set(table, &o, "zzzzzz", "1"), DD_ENOTFOUND);
+    assert_non_null(strstr(dd_last_error(), "there are: ipc, lr_img"));
+    assert_int_equal(dd_options_set(table, &o, "name", endless), DD_EINVAL);
 }
 
 static void tensors_check_their_shapes(void **state)
@@ -210,9 +312,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_keeps_the_last_sentence),
         cmocka_unit_test(allocation_is_aligned_zeroed_and_checked),
+        cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(text_grows),
         cmocka_unit_test(files_are_replaced_whole),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),
+        cmocka_unit_test(folders_are_made_and_listed_in_order),
+        cmocka_unit_test(pipes_and_folders_are_no_files),
         cmocka_unit_test(draws_are_functions_of_key_and_counter),
         cmocka_unit_test(options_say_range_and_nearest_name),
         cmocka_unit_test(tensors_check_their_shapes),
