@@ -12,12 +12,12 @@ extern "C" {
 /* The DC protocol (Zhao, Mopuri, Bilen 2021): SGD, momentum 0.9, weight decay 5e-4, batch min(256, M), epochs+1
  * epochs, after the epoch with index epochs/2+1 lr *= 0.1 and the momentum restarts, one test at the end. */
 typedef struct dd_protocol {
-    char name[32];       /* "dc", "dsa" */
-    int64_t epochs;      /* E: E+1 epochs are trained; default 1000 */
-    int64_t batch;       /* 256 */
+    char name[32];                     /* "dc", "dsa" */
+    int64_t epochs;                    /* E: E+1 epochs are trained; default 1000 */
+    int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
-    char aug[64];        /* "none" or a DSA list; per-image parameters */
-    int64_t test_batch;  /* 256 */
+    char aug[64];                      /* "none" or a DSA list; per-image parameters */
+    int64_t test_batch;                /* 256 */
 } dd_protocol;
 
 /* "dc" (300 epochs, no augmentation) or "dsa" (1000 epochs, DSA without flip for digit sets). DD_ENOTFOUND. */
@@ -28,10 +28,10 @@ typedef bool (*dd_train_fn)(void *self, int64_t epoch, int64_t epochs, double lo
 
 typedef struct dd_eval_result {
     int64_t repeats;
-    double accuracy[64];     /* fraction right on the test part, per network */
-    double mean, std;        /* over networks; std is the population's */
-    double seconds;          /* wall time */
-    double train_loss;       /* last epoch's, mean over networks */
+    double accuracy[64]; /* fraction right on the test part, per network */
+    double mean, std;    /* over networks; std is the population's */
+    double seconds;      /* wall time */
+    double train_loss;   /* last epoch's, mean over networks */
 } dd_eval_result;
 
 /* Trains `repeats` (1..64) fresh networks on m images and hard or soft labels and tests each on items of `split`.
@@ -48,7 +48,10 @@ typedef struct dd_train_opts {
     char schedule[16];                 /* "cosine" | "step" | "constant" */
     char aug[64];                      /* "none" or a DSA list, all of it for every image ("crop_flip") */
 } dd_train_opts;
-#define DD_TRAIN_OPTS_INIT {15, 128, 0.05, 0.9, 5e-4, "sgd", "cosine", "none"}
+#define DD_TRAIN_OPTS_INIT                                                                                             \
+    {                                                                                                                  \
+        15, 128, 0.05, 0.9, 5e-4, "sgd", "cosine", "none"                                                              \
+    }
 /* Ordinary training on real data; theta receives P floats (caller frees with dd_tensor_fini). accuracy on the test
  * part. fn is called after every epoch with the mean loss and the accuracy on `val` items (or -1 without any). */
 dd_status dd_train(dd_tensor *theta, double *accuracy, dd_backend *b, const dd_net *net, const dd_dataset *d,

@@ -9,11 +9,11 @@ extern "C" {
 #endif
 
 int dd_method_count(void);
-const char *dd_method_name(int i);             /* NULL out of range */
+const char *dd_method_name(int i); /* NULL out of range */
 const char *dd_method_title(int i);
 const char *dd_method_cite(int i);
-const dd_option *dd_method_options(int i);     /* what --set takes */
-const dd_option *dd_driver_options(void);      /* fields of dd_distill_opts that --set takes too */
+const dd_option *dd_method_options(int i); /* what --set takes */
+const dd_option *dd_driver_options(void);  /* fields of dd_distill_opts that --set takes too */
 
 typedef struct dd_progress {
     int64_t iteration, iterations;
@@ -24,27 +24,27 @@ typedef bool (*dd_progress_fn)(void *self, const dd_progress *p); /* false: chec
 typedef void (*dd_log_fn)(void *self, const char *line);          /* one sentence for people */
 
 typedef struct dd_distill_opts {
-    char method[DD_OPT_TEXT];  /* "dm" */
-    char data[DD_OPT_TEXT];    /* a name or path */
+    char method[DD_OPT_TEXT]; /* "dm" */
+    char data[DD_OPT_TEXT];   /* a name or path */
     char out[DD_OPT_TEXT];
-    int64_t ipc;               /* images per class, 1 */
-    int64_t seed;              /* 0 */
-    int64_t iterations;        /* -1: the method's own default */
-    char net[DD_OPT_TEXT];     /* "convnet" */
-    char init[DD_OPT_TEXT];    /* "real" | "noise" | "herding" | "kcenter" | "kmeans" */
-    char aug[DD_OPT_TEXT];     /* "auto": the DSA list of the data set */
-    int64_t eval_every;        /* iterations; 0: only at the end */
-    int64_t eval_repeats;      /* networks a final evaluation, 3 */
-    char protocol[DD_OPT_TEXT];/* "dsa" */
-    int64_t eval_epochs;       /* -1: the protocol's */
-    double holdout;            /* fraction of the training data held out for selection, 0.1 */
-    bool paper_compatible;     /* select on the test set, hold nothing out */
-    bool baselines;            /* evaluate random real images beside it, true */
-    int64_t checkpoint_every;  /* iterations, 50 */
-    char backend[DD_OPT_TEXT]; /* "cpu" */
-    int64_t threads;           /* 0: all */
+    int64_t ipc;                /* images per class, 1 */
+    int64_t seed;               /* 0 */
+    int64_t iterations;         /* -1: the method's own default */
+    char net[DD_OPT_TEXT];      /* "convnet" */
+    char init[DD_OPT_TEXT];     /* "real" | "noise" | "herding" | "kcenter" | "kmeans" */
+    char aug[DD_OPT_TEXT];      /* "auto": the DSA list of the data set */
+    int64_t eval_every;         /* iterations; 0: only at the end */
+    int64_t eval_repeats;       /* networks a final evaluation, 3 */
+    char protocol[DD_OPT_TEXT]; /* "dsa" */
+    int64_t eval_epochs;        /* -1: the protocol's */
+    double holdout;             /* fraction of the training data held out for selection, 0.1 */
+    bool paper_compatible;      /* select on the test set, hold nothing out */
+    bool baselines;             /* evaluate random real images beside it, true */
+    int64_t checkpoint_every;   /* iterations, 50 */
+    char backend[DD_OPT_TEXT];  /* "cpu" */
+    int64_t threads;            /* 0: all */
     bool resume;
-    const char *const *sets;   /* "key=value" strings for the method, NULL-terminated, or NULL */
+    const char *const *sets; /* "key=value" strings for the method, NULL-terminated, or NULL */
     dd_data_opts data_opts;
     dd_progress_fn progress;
     dd_log_fn log;
@@ -57,7 +57,7 @@ typedef struct dd_distill_result {
     dd_eval_result distilled, random; /* repeats 0: not evaluated */
     int64_t iterations;
     double seconds;
-    int64_t peak_bytes;               /* resident memory */
+    int64_t peak_bytes; /* resident memory */
 } dd_distill_result;
 
 /* Runs to the end, or until progress returns false (DD_EINTERRUPTED after a checkpoint). The folder o->out gets

@@ -28,10 +28,10 @@ typedef struct dd_param_info {
  * the nearest right name or key; DD_EINVAL for an image that the network cannot take. */
 dd_status dd_net_open(dd_net **out, const char *spec, dd_image image, int64_t classes);
 void dd_net_close(dd_net *n);
-const char *dd_net_spec(const dd_net *n);      /* canonical, every option spelled out; borrowed */
-int64_t dd_net_size(const dd_net *n);          /* P, elements of theta */
-int64_t dd_net_features(const dd_net *n);      /* F, length of the embedding that enters the last linear layer */
-int64_t dd_net_stats(const dd_net *n);         /* elements of batch-norm running statistics; 0 without batch norm */
+const char *dd_net_spec(const dd_net *n); /* canonical, every option spelled out; borrowed */
+int64_t dd_net_size(const dd_net *n);     /* P, elements of theta */
+int64_t dd_net_features(const dd_net *n); /* F, length of the embedding that enters the last linear layer */
+int64_t dd_net_stats(const dd_net *n);    /* elements of batch-norm running statistics; 0 without batch norm */
 int dd_net_params(const dd_net *n);
 const dd_param_info *dd_net_param(const dd_net *n, int i);
 /* theta f32 or f64 [P]: weights and biases uniform on +-1/sqrt(fan_in), norm scales 1, shifts 0. */
@@ -47,7 +47,7 @@ typedef struct dd_net_out {
 dd_net_out dd_net_apply(dd_graph *g, const dd_net *n, dd_val theta, dd_val x, dd_val stats);
 
 int dd_net_kind_count(void);
-const char *dd_net_kind_name(int i);             /* NULL out of range */
+const char *dd_net_kind_name(int i); /* NULL out of range */
 const char *dd_net_kind_title(int i);
 const dd_option *dd_net_kind_options(int i);
 
@@ -55,7 +55,7 @@ const dd_option *dd_net_kind_options(int i);
  * parameters shared (Siamese) or per image. */
 #define DD_AUG_PARAMS 16
 typedef struct dd_aug {
-    unsigned list;       /* bits DD_AUG_*; 0: none */
+    unsigned list; /* bits DD_AUG_*; 0: none */
 } dd_aug;
 enum { DD_AUG_COLOR = 1, DD_AUG_CROP = 2, DD_AUG_CUTOUT = 4, DD_AUG_FLIP = 8, DD_AUG_SCALE = 16, DD_AUG_ROTATE = 32 };
 /* Parses "color_crop_cutout_flip_scale_rotate" or "none". */

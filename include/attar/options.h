@@ -21,13 +21,13 @@ typedef enum dd_option_type {
 
 /* A table ends with a row whose name is NULL. */
 typedef struct dd_option {
-    const char *name;     /* "lr_img" */
+    const char *name; /* "lr_img" */
     dd_option_type type;
-    size_t offset;        /* offsetof(struct, field) */
-    const char *def;      /* default, in the syntax of the value */
-    double min, max;      /* inclusive range for INT and REAL; both 0: any */
-    const char *choices;  /* CHOICE only */
-    const char *help;     /* one sentence */
+    size_t offset;       /* offsetof(struct, field) */
+    const char *def;     /* default, in the syntax of the value */
+    double min, max;     /* inclusive range for INT and REAL; both 0: any */
+    const char *choices; /* CHOICE only */
+    const char *help;    /* one sentence */
 } dd_option;
 
 /* Fills *dst with every row's default. A default that does not parse is a programming error: DD_EINVAL. */

@@ -18,11 +18,11 @@ void dd_backend_close(dd_backend *b);
 const char *dd_backend_name(const dd_backend *b);
 
 typedef struct dd_program_stats {
-    int64_t nodes;      /* live graph nodes */
-    int64_t instrs;     /* instructions of one run */
-    int64_t arena;      /* bytes of planned memory, shared scratch included */
-    int64_t unplanned;  /* what the values would take without reuse */
-    double flop;        /* contraction FLOP of one run */
+    int64_t nodes;     /* live graph nodes */
+    int64_t instrs;    /* instructions of one run */
+    int64_t arena;     /* bytes of planned memory, shared scratch included */
+    int64_t unplanned; /* what the values would take without reuse */
+    double flop;       /* contraction FLOP of one run */
 } dd_program_stats;
 
 /* Compiles everything the graph's outputs need. Reports the graph's first construction error. The graph may be

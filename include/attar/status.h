@@ -32,7 +32,8 @@ const char *dd_last_error(void);
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-dd_status dd_fail(dd_status code, const char *fmt, ...);
+dd_status
+dd_fail(dd_status code, const char *fmt, ...);
 
 /* Short name of a code: "invalid argument", "bad format", ... Never NULL. */
 const char *dd_status_name(dd_status s);

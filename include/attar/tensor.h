@@ -20,8 +20,7 @@ typedef struct dd_shape {
 
 /* DD_SHAPE(n, c, h, w) is a dd_shape of rank 4; C only. */
 #ifndef __cplusplus
-#define DD_SHAPE(...)                                                                                                  \
-    ((dd_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#define DD_SHAPE(...) ((dd_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define DD_SCALAR ((dd_shape){0, {0}})
 #endif
 #define DD_LEN(a) (sizeof(a) / sizeof((a)[0]))
