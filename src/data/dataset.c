@@ -169,10 +169,12 @@ static dd_status no_such(search *s, const char *name, const kind *k)
         return dd_fail(DD_ENOTFOUND, "data set %s was not found in %s; %s, or name another folder", name, looked,
                        k->get);
     const char *near = dd_nearest(name, names);
-    return dd_fail(DD_ENOTFOUND,
-                   "%s is neither a known data set nor a folder or .npz file; known are digits, fashion-mnist, mnist "
-                   "and cifar10%s%s%s",
-                   name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+    dd_str known = {0};
+    for (int i = 0; i < KINDS; i++) dd_str_addf(&known, "%s%s", i ? ", " : "", names[i]);
+    dd_status st = dd_fail(DD_ENOTFOUND, "%s is neither a known data set (%s) nor a folder or .npz file%s%s%s", name,
+                           known.p ? known.p : "", near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    dd_str_free(&known);
+    return st;
 }
 
 /* From the user's word to a row (or NULL) and a path. */

@@ -161,8 +161,8 @@ static dd_status array(const archive *a, const char *name, bool want_images, dd_
 
 static double largest(const dd_tensor *t, double *least)
 {
-    double hi = -INFINITY;
-    *least = INFINITY;
+    double hi = -HUGE_VAL;
+    *least = HUGE_VAL;
     for (int64_t i = 0; i < dd_shape_count(t->shape); i++) {
         hi = fmax(hi, (double)dd_f32(t)[i]);
         *least = fmin(*least, (double)dd_f32(t)[i]);
