@@ -1,84 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Data sets and synthetic sets: a miniature of every format is made in a temporary folder, opened, then damaged in
- * each way a file can be, and the status and the numbers in the sentence are asserted. */
-#include "attar/data.h"
-#include "base/fs.h"
-#include "base/memory.h"
-#include "data/data_internal.h"
+ * Data sets: a miniature of every format is made in a temporary folder, opened, then damaged in each way a file can be,
+ * and the status and the numbers in the sentence are asserted. */
+#include "data_place.h"
 #include "data/safetensors.h"
-#include "data/setjson.h"
-#include <ftw.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
 #include <jpeglib.h>
-
-typedef struct place {
-    char dir[64];
-} place;
-
-static int drop(const char *path, const struct stat *st, int flag, struct FTW *f)
-{
-    (void)st;
-    (void)flag;
-    (void)f;
-    return remove(path);
-}
-
-static int setup(void **state)
-{
-    place *p = calloc(1, sizeof *p);
-    if (!p) return -1;
-    strcpy(p->dir, "/tmp/attar-data-XXXXXX");
-    if (!mkdtemp(p->dir)) return -1;
-    unsetenv("ATTAR_DATA");
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    place *p = *state;
-    nftw(p->dir, drop, 16, FTW_DEPTH | FTW_PHYS);
-    free(p);
-    return 0;
-}
-
-/* DIR/name; four results may be alive at once. */
-static const char *at(void **state, const char *name)
-{
-    static _Thread_local char buf[4][DD_PATH];
-    static _Thread_local int turn;
-    char *b = buf[turn++ & 3];
-    snprintf(b, DD_PATH, "%s/%s", ((place *)*state)->dir, name);
-    return b;
-}
-
-/* Keeps a path beyond the next four. */
-static void copy(char buf[DD_PATH], const char *path)
-{
-    snprintf(buf, DD_PATH, "%s", path);
-}
-
-static void put(void **state, const char *name, const void *data, size_t size)
-{
-    char dir[DD_PATH];
-    snprintf(dir, sizeof dir, "%s", at(state, name));
-    *strrchr(dir, '/') = 0;
-    assert_int_equal(dd_make_dir(dir), DD_OK);
-    assert_int_equal(dd_write_file(at(state, name), data, size), DD_OK);
-}
-
-static void says(const char *part)
-{
-    if (!strstr(dd_last_error(), part)) fail_msg("expected \"%s\" in: %s", part, dd_last_error());
-}
 
 static void refuse_with(const char *path, const dd_data_opts *o, dd_status st, const char *part)
 {
@@ -92,13 +19,6 @@ static void refuse_with(const char *path, const dd_data_opts *o, dd_status st, c
 static void refuse(const char *path, dd_status st, const char *part)
 {
     refuse_with(path, NULL, st, part);
-}
-
-static dd_dataset *must_open(const char *path, const dd_data_opts *o)
-{
-    dd_dataset *d = NULL;
-    if (dd_dataset_open(&d, path, o) != DD_OK) fail_msg("%s: %s", path, dd_last_error());
-    return d;
 }
 
 /* ---- digits and what all data sets share ---- */
@@ -419,17 +339,6 @@ static void cifar_defects(void **state)
 
 /* ---- image folders ---- */
 
-static void put_png(void **state, const char *name, int64_t w, int64_t h, int64_t c, int value)
-{
-    uint8_t px[3 * 64 * 64];
-    void *png;
-    size_t n;
-    memset(px, value, sizeof px);
-    assert_int_equal(dd_png_encode(px, w, h, c, &png, &n), DD_OK);
-    put(state, name, png, n);
-    dd_free(png);
-}
-
 static size_t jpeg_bytes(uint8_t **out)
 {
     struct jpeg_compress_struct c;
@@ -452,19 +361,6 @@ static size_t jpeg_bytes(uint8_t **out)
     jpeg_destroy_compress(&c);
     *out = mem;
     return n;
-}
-
-static void picture_folder(void **state)
-{
-    for (int k = 0; k < 2; k++) {
-        for (int i = 0; i < 3; i++) {
-            char name[64];
-            snprintf(name, sizeof name, "pics/train/%s/%d.png", k ? "dog" : "cat", i);
-            put_png(state, name, 16, 16, 1, k * 100 + i);
-            snprintf(name, sizeof name, "pics/val/%s/%d.png", k ? "dog" : "cat", i);
-            put_png(state, name, 16, 16, 3, 7);
-        }
-    }
 }
 
 static void folder_opens(void **state)
@@ -753,173 +649,6 @@ static void safetensors_defects(void **state)
         DD_OK);
 }
 
-/* ---- synthetic sets ---- */
-
-static dd_synset *make_set(int64_t m)
-{
-    dd_dataset *d = must_open("digits", NULL);
-    dd_synset *s;
-    assert_int_equal(dd_synset_new(&s, 5, d), DD_EINVAL);
-    says("5 images cannot cover 10 classes");
-    assert_int_equal(dd_synset_new(&s, m, d), DD_OK);
-    dd_key_fill_normal(dd_key_seed(3), dd_f32(&s->images), dd_shape_count(s->images.shape), 0, 1);
-    dd_dataset_close(d);
-    return s;
-}
-
-static void same_file(const char *a, const char *b)
-{
-    void *x, *y;
-    size_t n, m;
-    assert_int_equal(dd_read_file(a, 1 << 24, &x, &n), DD_OK);
-    assert_int_equal(dd_read_file(b, 1 << 24, &y, &m), DD_OK);
-    assert_int_equal(n, m);
-    assert_memory_equal(x, y, n);
-    dd_free(x);
-    dd_free(y);
-}
-
-static void synset_round_trip(void **state)
-{
-    dd_synset *s = make_set(20), *t;
-    assert_int_equal(dd_i32(&s->labels)[3], 1);
-    assert_int_equal(dd_tensor_init(&s->lr, DD_F32, DD_SHAPE(1)), DD_OK);
-    assert_int_equal(dd_tensor_init(&s->soft_labels, DD_F32, DD_SHAPE(20, 10)), DD_OK);
-    char a[DD_PATH], b[DD_PATH];
-    copy(a, at(state, "a"));
-    copy(b, at(state, "b"));
-    assert_int_equal(dd_synset_save(s, a, "{\"method\": \"dm\", \"lr\": 0.1}\n"), DD_OK);
-    assert_int_equal(dd_synset_load(&t, a), DD_OK);
-    assert_memory_equal(s->images.data, t->images.data, dd_tensor_bytes(&s->images));
-    assert_memory_equal(s->labels.data, t->labels.data, dd_tensor_bytes(&s->labels));
-    assert_memory_equal(s->mean, t->mean, 8);
-    assert_string_equal(t->class_names[9], "9");
-    assert_non_null(strstr(t->json, "{\"method\": \"dm\", \"lr\": 0.1"));
-    assert_int_equal(dd_synset_save(t, b, t->json), DD_OK);
-    same_file(at(state, "a/set.json"), at(state, "b/set.json"));
-    same_file(at(state, "a/set.safetensors"), at(state, "b/set.safetensors"));
-    dd_f32(&t->images)[0] += 1;
-    assert_int_equal(dd_synset_save(t, at(state, "b"), t->json), DD_OK);
-    dd_synset_free(t);
-    assert_int_equal(dd_synset_load(&t, at(state, "b")), DD_OK);
-    dd_synset_free(t);
-    assert_int_equal(dd_synset_save(s, at(state, "c"), "{} x"), DD_EINVAL);
-    assert_int_equal(dd_synset_save(s, at(state, "c"), "{\"sha256\": 3}"), DD_EINVAL);
-    dd_f32(&s->images)[70] = INFINITY;
-    assert_int_equal(dd_synset_save(s, at(state, "c"), "{}"), DD_ENUMERIC);
-    says("value 6 of row 1 of images is inf");
-    dd_synset_free(s);
-}
-
-static void set_refused(const char *dir, dd_status st, const char *part)
-{
-    dd_synset *s = NULL;
-    assert_int_equal(dd_synset_load(&s, dir), st);
-    assert_null(s);
-    says(part);
-}
-
-/* Replaces the first `from` in set.json by `to` of the same length. */
-static void edit_json(void **state, const char *from, const char *to)
-{
-    void *text;
-    size_t n;
-    assert_int_equal(dd_read_file(at(state, "a/set.json"), 1 << 20, &text, &n), DD_OK);
-    char *p = strstr(text, from);
-    assert_non_null(p);
-    memcpy(p, to, strlen(to));
-    put(state, "a/set.json", text, n);
-    dd_free(text);
-}
-
-static void edit_tensors(void **state, size_t from_end, uint8_t value)
-{
-    void *data;
-    size_t n;
-    assert_int_equal(dd_read_file(at(state, "a/set.safetensors"), 1 << 20, &data, &n), DD_OK);
-    ((uint8_t *)data)[n - from_end] = value;
-    put(state, "a/set.safetensors", data, n);
-    dd_free(data);
-}
-
-static void synset_edited_by_hand(void **state)
-{
-    dd_synset *s = make_set(10);
-    char dir[DD_PATH];
-    copy(dir, at(state, "a"));
-    set_refused(dir, DD_ENOTFOUND, "set.json");
-    assert_int_equal(dd_synset_save(s, dir, "{}"), DD_OK);
-    edit_tensors(state, 2, 0x11);
-    set_refused(dir, DD_EFORMAT, "set.json records");
-    edit_tensors(state, 1, 0x7f);
-    edit_tensors(state, 2, 0x80);
-    set_refused(dir, DD_EFORMAT, "value 63 of row 9 of images is nan");
-    assert_int_equal(dd_synset_save(s, dir, "{}"), DD_OK);
-    edit_tensors(state, 10 * 64 * 4 + 16 + 10 * 8 - 8, 77);
-    set_refused(dir, DD_EFORMAT, "label 77 of row 1 is out of range, there are 10 classes");
-    assert_int_equal(dd_synset_save(s, dir, "{}"), DD_OK);
-    edit_json(state, "[10, 1", "[11, 1");
-    set_refused(dir, DD_EFORMAT, "[10,1,8,8], set.json asks for f32 [11,1,8,8]");
-    edit_json(state, "[11, 1", "[10, 1");
-    edit_json(state, "\"mean\": [0", "\"mean\": [1");
-    set_refused(dir, DD_EFORMAT, "mean of channel 0 is 0.3");
-    edit_json(state, "\"mean\": [1", "\"mean\": [0");
-    edit_json(state, "\"8\", \"9\"", "\"9\"     ");
-    set_refused(dir, DD_EFORMAT, "label 9 of row 9 is out of range, there are 9 classes");
-    put(state, "a/set.json", "{\"a\": 1, \"a\": 2}", 16);
-    set_refused(dir, DD_EFORMAT, "duplicate");
-    put(state, "a/set.json", "{}", 2);
-    set_refused(dir, DD_EFORMAT, "\"sha256\" is missing");
-    assert_int_equal(dd_synset_save(s, dir, "{}"), DD_OK);
-    assert_int_equal(remove(at(state, "a/set.safetensors")), 0);
-    set_refused(dir, DD_ENOTFOUND, "set.safetensors");
-    put(state, "a/set.safetensors", "abc", 3);
-    set_refused(dir, DD_EFORMAT, "3 bytes are too short");
-    dd_synset_free(s);
-}
-
-static void synset_exports(void **state)
-{
-    dd_synset *s = make_set(20);
-    dd_dataset *d;
-    void *data;
-    size_t n;
-    assert_int_equal(dd_synset_export(s, "gif", "x"), DD_EINVAL);
-    says("npz, pt and png");
-    assert_int_equal(dd_synset_export(s, "npz", at(state, "s.npz")), DD_OK);
-    d = must_open(at(state, "s.npz"), NULL);
-    assert_int_equal(d->train.n + d->test.n, 20);
-    dd_dataset_close(d);
-    assert_int_equal(dd_synset_export(s, "png", at(state, "png")), DD_OK);
-    d = must_open(at(state, "png"), NULL);
-    assert_int_equal(d->classes, 10);
-    assert_int_equal(d->h, 8);
-    dd_dataset_close(d);
-    assert_int_equal(dd_synset_export(s, "pt", at(state, "pt")), DD_OK);
-    assert_int_equal(dd_read_file(at(state, "pt/images.pt"), 1 << 20, &data, &n), DD_OK);
-    assert_memory_equal(data, "PK\3\4", 4);
-    dd_free(data);
-    assert_true(dd_exists(at(state, "pt/labels.pt")));
-    dd_synset_free(s);
-}
-
-static void grid_is_a_picture(void **state)
-{
-    dd_synset *s = make_set(20);
-    dd_image im;
-    void *data;
-    size_t n;
-    assert_int_equal(dd_grid_png(at(state, "g.png"), &s->images, s->mean, s->std, 2), DD_OK);
-    assert_int_equal(dd_read_file(at(state, "g.png"), 1 << 24, &data, &n), DD_OK);
-    assert_int_equal(dd_png_decode(data, n, "g", &im), DD_OK);
-    assert_int_equal(im.w, 2 * 66 + 2);
-    assert_int_equal(im.h, 10 * 66 + 2);
-    dd_image_fini(&im);
-    dd_free(data);
-    assert_int_equal(dd_grid_png(at(state, "g.png"), &s->images, s->mean, s->std, 0), DD_EINVAL);
-    dd_synset_free(s);
-}
-
 static void resizing(void **state)
 {
     (void)state;
@@ -934,43 +663,6 @@ static void resizing(void **state)
     assert_memory_equal(im.px, want, 8);
     dd_image_fini(&im);
 }
-
-/* Every allocation of an open, save and load fails once; nothing may leak or crash. */
-static void out_of_memory(void **state)
-{
-    dd_dataset *d = NULL;
-    dd_synset *s = make_set(10), *t = NULL;
-    char dir[DD_PATH];
-    copy(dir, at(state, "a"));
-    dd_status st = DD_ENOMEM;
-    picture_folder(state);
-    for (long n = 1; st != DD_OK; n++) {
-        assert_true(n < 500);
-        dd_alloc_fail_after(n);
-        st = dd_dataset_open(&d, at(state, "pics"), NULL);
-        dd_alloc_fail_after(0);
-        if (st != DD_OK) assert_null(d);
-    }
-    dd_dataset_close(d);
-    st = DD_ENOMEM;
-    for (long n = 1; st != DD_OK; n++) {
-        assert_true(n < 500);
-        dd_alloc_fail_after(n);
-        st = dd_synset_save(s, dir, "{}");
-        dd_alloc_fail_after(0);
-    }
-    st = DD_ENOMEM;
-    for (long n = 1; st != DD_OK; n++) {
-        assert_true(n < 500);
-        dd_alloc_fail_after(n);
-        st = dd_synset_load(&t, dir);
-        dd_alloc_fail_after(0);
-    }
-    dd_synset_free(t);
-    dd_synset_free(s);
-}
-
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
@@ -995,12 +687,7 @@ int main(void)
         T(npz_limits),
         T(npy_headers),
         T(safetensors_defects),
-        T(synset_round_trip),
-        T(synset_edited_by_hand),
-        T(synset_exports),
-        T(grid_is_a_picture),
         T(resizing),
-        T(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
