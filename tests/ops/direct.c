@@ -186,8 +186,10 @@ void direct_spmm(const op_case *c, dd_shape out, const double *const *in, double
         for (int64_t e = (int64_t)in[0][row]; e < (int64_t)in[0][row + 1]; e++)
             for (int64_t j = 0; j < f; j++) {
                 int64_t col = (int64_t)in[1][e];
-                if (c->p[2]) y[col * f + j] += in[2][e] * in[3][row * f + j];
-                else y[row * f + j] += in[2][e] * in[3][col * f + j];
+                if (c->p[2])
+                    y[col * f + j] += in[2][e] * in[3][row * f + j];
+                else
+                    y[row * f + j] += in[2][e] * in[3][col * f + j];
             }
 }
 
@@ -226,8 +228,10 @@ void direct_pool(const op_case *c, dd_shape out, const double *const *in, double
     for (int64_t i = 0; i < dd_shape_count(out); i++) {
         int64_t o[DD_MAX_RANK];
         unravel(out, i, o);
-        if (c->op == DD_OP_SUMPOOL_T) y[i] = unpool_at(c, in[0], o);
-        else pool_at(c, in[0], o, &y[i]);
+        if (c->op == DD_OP_SUMPOOL_T)
+            y[i] = unpool_at(c, in[0], o);
+        else
+            pool_at(c, in[0], o, &y[i]);
     }
 }
 
@@ -244,8 +248,10 @@ void direct_index(const op_case *c, dd_shape out, const double *const *in, doubl
             for (int64_t j = 0; j < inner; j++) {
                 int64_t row = (int64_t)in[1][c->p[0] ? o * m + k : k];
                 int64_t ix = (o * v + row) * inner + j, iu = (o * m + k) * inner + j;
-                if (c->op == DD_OP_GATHER) y[iu] = in[0][ix];
-                else y[ix] += in[0][iu];
+                if (c->op == DD_OP_GATHER)
+                    y[iu] = in[0][ix];
+                else
+                    y[ix] += in[0][iu];
             }
 }
 
@@ -270,8 +276,10 @@ void direct_sample(const op_case *c, dd_shape out, const double *const *in, doub
         for (int64_t j = 0; j < plane; j++) {
             double t = hat_weight(in[1] + 6 * o[0], o, big, small, j / big.dim[3], j % big.dim[3]);
             int64_t ix = (o[0] * big.dim[1] + o[1]) * plane + j;
-            if (forward) y[k] += t * in[0][ix];
-            else y[ix] += t * in[0][k];
+            if (forward)
+                y[k] += t * in[0][ix];
+            else
+                y[ix] += t * in[0][k];
         }
     }
 }

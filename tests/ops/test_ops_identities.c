@@ -29,8 +29,10 @@ static void every_op_has_a_case(void **state)
         dd_graph *g = dd_graph_new();
         op_build b;
         op_build_graph(g, c, DD_F64, 0, &b);
-        if (has_op(g, c->op)) seen[c->op]++;
-        else print_error("  %s: builds a graph without %s\n", c->name, dd_op_name(c->op));
+        if (has_op(g, c->op))
+            seen[c->op]++;
+        else
+            print_error("  %s: builds a graph without %s\n", c->name, dd_op_name(c->op));
         missing += !has_op(g, c->op);
         dd_graph_free(g);
     }
@@ -276,12 +278,23 @@ static const struct {
     dd_op op;
     dd_val (*transpose)(dd_graph *g, const op_case *c, const dd_val *in, dd_val u);
 } pairs[] = {
-    {DD_OP_EXPAND, t_expand},       {DD_OP_SUM, t_sum},           {DD_OP_RESHAPE, t_reshape},
-    {DD_OP_PERMUTE, t_permute},     {DD_OP_FLIP, t_flip},         {DD_OP_SLICE, t_slice},
-    {DD_OP_PAD, t_pad},             {DD_OP_GATHER, t_gather},     {DD_OP_SCATTER_ADD, t_scatter},
-    {DD_OP_SUMPOOL, t_sumpool},     {DD_OP_SUMPOOL_T, t_sumpool_t}, {DD_OP_SAMPLE, t_sample},
-    {DD_OP_SAMPLE_T, t_sample_t},   {DD_OP_CONV, t_conv},         {DD_OP_CONV_DX, t_conv_dx},
-    {DD_OP_CONV_DW, t_conv_dw},     {DD_OP_MATMUL, t_matmul},
+    {DD_OP_EXPAND, t_expand},
+    {DD_OP_SUM, t_sum},
+    {DD_OP_RESHAPE, t_reshape},
+    {DD_OP_PERMUTE, t_permute},
+    {DD_OP_FLIP, t_flip},
+    {DD_OP_SLICE, t_slice},
+    {DD_OP_PAD, t_pad},
+    {DD_OP_GATHER, t_gather},
+    {DD_OP_SCATTER_ADD, t_scatter},
+    {DD_OP_SUMPOOL, t_sumpool},
+    {DD_OP_SUMPOOL_T, t_sumpool_t},
+    {DD_OP_SAMPLE, t_sample},
+    {DD_OP_SAMPLE_T, t_sample_t},
+    {DD_OP_CONV, t_conv},
+    {DD_OP_CONV_DX, t_conv_dx},
+    {DD_OP_CONV_DW, t_conv_dw},
+    {DD_OP_MATMUL, t_matmul},
 };
 
 typedef struct adjoint {
@@ -322,7 +335,8 @@ static double adjoint_error(const op_case *c, size_t k, dd_backend *b, dd_dtype 
     dd_output(g, "right", dd_dot(g, build.in[0], pairs[k].transpose(g, c, build.in, u)));
     if (dd_compile(&a.p, g, b) == DD_OK && adjoint_bind(&a, c, t, out) == DD_OK && dd_exec(a.p) == DD_OK)
         err = op_error(&a.left, &a.right);
-    else print_error("  %s: %s\n", c->name, dd_last_error());
+    else
+        print_error("  %s: %s\n", c->name, dd_last_error());
     dd_graph_free(g);
     dd_program_free(a.p);
     for (int i = 0; i < OP_MAX_IN; i++) dd_tensor_fini(&a.in[i]);
@@ -351,7 +365,8 @@ static void linear_ops_have_adjoints(void **state)
         for (int i = 0; i < op_case_count(); i++)
             for (size_t k = 0; k < DD_LEN(pairs); k++) {
                 const op_case *c = op_case_at(i);
-                if (c->op == pairs[k].op) op_judge(&score, c->name, run[r].what, adjoint_error(c, k, b, run[r].t), run[r].tol);
+                if (c->op == pairs[k].op)
+                    op_judge(&score, c->name, run[r].what, adjoint_error(c, k, b, run[r].t), run[r].tol);
             }
         op_summary(&score, run[r].what);
         failed += score.failed;

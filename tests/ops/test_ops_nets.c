@@ -115,7 +115,8 @@ static const char *const d3_name[PARAMS] = {"d3_x", "d3_w", "d3_scale", "d3_shif
 /* Loss of one block; d1 = its gradient, d2 = d<v,d1>, d3 = d<v,d2>, all five tensors at once. */
 static void build_block(rig *r)
 {
-    static const dd_shape shape[PARAMS] = {{4, {2, 2, 4, 4}}, {4, {3, 2, 3, 3}}, {3, {3, 1, 1}}, {3, {3, 1, 1}}, {2, {4, 12}}};
+    static const dd_shape shape[PARAMS] = {
+        {4, {2, 2, 4, 4}}, {4, {3, 2, 3, 3}}, {3, {3, 1, 1}}, {3, {3, 1, 1}}, {2, {4, 12}}};
     static const char *const *const names[3] = {d1_name, d2_name, d3_name};
     dd_graph *g = r->g;
     dd_val p[PARAMS], v[PARAMS], d[PARAMS];

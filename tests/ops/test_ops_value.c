@@ -157,7 +157,9 @@ static void one_thread_equals_two(void **state)
         }
     dd_backend_close(one);
     dd_backend_close(two);
-    op_summary(&score, "threads: cpu with 1 = cpu with 2 (same bits outside library splits), a second run = the first (same bits)");
+    op_summary(
+        &score,
+        "threads: cpu with 1 = cpu with 2 (same bits outside library splits), a second run = the first (same bits)");
     assert_int_equal(score.failed, 0);
 }
 
