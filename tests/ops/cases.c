@@ -5,16 +5,50 @@
  * they stay symmetric under perturbation. Knows the graph's constructors. */
 #include "op_cases.h"
 
-#define S(...) {(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}}
-#define NORMAL(...) {OP_NORMAL, S(__VA_ARGS__), 0}
-#define POS(...) {OP_POS, S(__VA_ARGS__), 0}
-#define UNIT(...) {OP_UNIT, S(__VA_ARGS__), 0}
-#define APART(...) {OP_APART, S(__VA_ARGS__), 0}
-#define TIES(...) {OP_TIES, S(__VA_ARGS__), 0}
-#define MASK(...) {OP_MASK, S(__VA_ARGS__), 0}
-#define MAPS(n) {OP_AFFINE, S(n, 2, 3), 0}
-#define INDEX(bound, ...) {OP_INDEX, S(__VA_ARGS__), bound}
-#define CSR {OP_ROWPTR, S(6), 0}, {OP_COL, S(7), 0}, {OP_SPARSE, S(7), 0}
+#define S(...)                                                                                                         \
+    {                                                                                                                  \
+        (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                                                     \
+        {                                                                                                              \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
+#define NORMAL(...)                                                                                                    \
+    {                                                                                                                  \
+        OP_NORMAL, S(__VA_ARGS__), 0                                                                                   \
+    }
+#define POS(...)                                                                                                       \
+    {                                                                                                                  \
+        OP_POS, S(__VA_ARGS__), 0                                                                                      \
+    }
+#define UNIT(...)                                                                                                      \
+    {                                                                                                                  \
+        OP_UNIT, S(__VA_ARGS__), 0                                                                                     \
+    }
+#define APART(...)                                                                                                     \
+    {                                                                                                                  \
+        OP_APART, S(__VA_ARGS__), 0                                                                                    \
+    }
+#define TIES(...)                                                                                                      \
+    {                                                                                                                  \
+        OP_TIES, S(__VA_ARGS__), 0                                                                                     \
+    }
+#define MASK(...)                                                                                                      \
+    {                                                                                                                  \
+        OP_MASK, S(__VA_ARGS__), 0                                                                                     \
+    }
+#define MAPS(n)                                                                                                        \
+    {                                                                                                                  \
+        OP_AFFINE, S(n, 2, 3), 0                                                                                       \
+    }
+#define INDEX(bound, ...)                                                                                              \
+    {                                                                                                                  \
+        OP_INDEX, S(__VA_ARGS__), bound                                                                                \
+    }
+#define CSR                                                                                                            \
+    {OP_ROWPTR, S(6), 0}, {OP_COL, S(7), 0},                                                                           \
+    {                                                                                                                  \
+        OP_SPARSE, S(7), 0                                                                                             \
+    }
 
 static dd_val leaf(dd_graph *g, const op_case *c, dd_dtype t, const dd_val *in)
 {
@@ -153,6 +187,7 @@ static dd_val spd(dd_graph *g, const op_case *c, dd_dtype t, const dd_val *in)
     return c->op == DD_OP_SPDSOLVE ? dd_spdsolve(g, a, in[1]) : dd_logdet(g, a);
 }
 
+/* clang-format off: one row a case */
 static const op_case cases[] = {
     {"input", DD_OP_INPUT, leaf, direct_pointwise, {0}, 1, {NORMAL(3, 4)}, 0},
     {"const", DD_OP_CONST, leaf, NULL, {0}, 1, {NORMAL(3, 4)}, 0},
@@ -241,21 +276,119 @@ static const op_case cases[] = {
     {"conv/3x3", DD_OP_CONV, conv, direct_conv, {1, 1, 1, 1, 1, 1, 1}, 2, {NORMAL(2, 3, 5, 5), NORMAL(4, 3, 3, 3)}, 0},
     {"conv/pad3", DD_OP_CONV, conv, direct_conv, {1, 1, 3, 3, 1, 1, 1}, 2, {NORMAL(2, 1, 4, 4), NORMAL(3, 1, 3, 3)}, 0},
     {"conv/1x1", DD_OP_CONV, conv, direct_conv, {1, 1, 0, 0, 1, 1, 1}, 2, {NORMAL(2, 3, 4, 3), NORMAL(2, 3, 1, 1)}, 0},
-    {"conv/stride", DD_OP_CONV, conv, direct_conv, {2, 3, 1, 0, 1, 1, 1}, 2, {NORMAL(2, 2, 7, 8), NORMAL(3, 2, 3, 2)}, 0},
-    {"conv/dilation", DD_OP_CONV, conv, direct_conv, {1, 2, 2, 1, 2, 3, 1}, 2, {NORMAL(1, 2, 7, 8), NORMAL(2, 2, 3, 2)}, 0},
-    {"conv/groups", DD_OP_CONV, conv, direct_conv, {1, 1, 1, 1, 1, 1, 2}, 2, {NORMAL(2, 4, 4, 4), NORMAL(6, 2, 3, 3)}, 0},
-    {"conv/depthwise", DD_OP_CONV, conv, direct_conv, {2, 2, 1, 1, 1, 1, 3}, 2, {NORMAL(2, 3, 5, 5), NORMAL(3, 1, 3, 3)}, 0},
+    {"conv/stride",
+     DD_OP_CONV,
+     conv,
+     direct_conv,
+     {2, 3, 1, 0, 1, 1, 1},
+     2,
+     {NORMAL(2, 2, 7, 8), NORMAL(3, 2, 3, 2)},
+     0},
+    {"conv/dilation",
+     DD_OP_CONV,
+     conv,
+     direct_conv,
+     {1, 2, 2, 1, 2, 3, 1},
+     2,
+     {NORMAL(1, 2, 7, 8), NORMAL(2, 2, 3, 2)},
+     0},
+    {"conv/groups",
+     DD_OP_CONV,
+     conv,
+     direct_conv,
+     {1, 1, 1, 1, 1, 1, 2},
+     2,
+     {NORMAL(2, 4, 4, 4), NORMAL(6, 2, 3, 3)},
+     0},
+    {"conv/depthwise",
+     DD_OP_CONV,
+     conv,
+     direct_conv,
+     {2, 2, 1, 1, 1, 1, 3},
+     2,
+     {NORMAL(2, 3, 5, 5), NORMAL(3, 1, 3, 3)},
+     0},
     {"conv/5x5", DD_OP_CONV, conv, direct_conv, {1, 1, 0, 0, 1, 1, 1}, 2, {NORMAL(2, 2, 6, 7), NORMAL(3, 2, 5, 5)}, 0},
-    {"conv_dx/3x3", DD_OP_CONV_DX, conv, direct_conv, {1, 1, 1, 1, 1, 1, 1, 5, 5}, 2, {NORMAL(2, 4, 5, 5), NORMAL(4, 3, 3, 3)}, 0},
-    {"conv_dx/pad3", DD_OP_CONV_DX, conv, direct_conv, {1, 1, 3, 3, 1, 1, 1, 4, 4}, 2, {NORMAL(2, 3, 8, 8), NORMAL(3, 1, 3, 3)}, 0},
-    {"conv_dx/stride", DD_OP_CONV_DX, conv, direct_conv, {2, 3, 1, 0, 1, 1, 1, 7, 8}, 2, {NORMAL(2, 3, 4, 3), NORMAL(3, 2, 3, 2)}, 0},
-    {"conv_dx/dilation", DD_OP_CONV_DX, conv, direct_conv, {1, 2, 2, 1, 2, 3, 1, 7, 8}, 2, {NORMAL(1, 2, 7, 4), NORMAL(2, 2, 3, 2)}, 0},
-    {"conv_dx/groups", DD_OP_CONV_DX, conv, direct_conv, {1, 1, 1, 1, 1, 1, 2, 4, 4}, 2, {NORMAL(2, 6, 4, 4), NORMAL(6, 2, 3, 3)}, 0},
-    {"conv_dw/3x3", DD_OP_CONV_DW, conv, direct_conv, {1, 1, 1, 1, 1, 1, 1, 3, 3}, 2, {NORMAL(2, 3, 5, 5), NORMAL(2, 4, 5, 5)}, 0},
-    {"conv_dw/pad3", DD_OP_CONV_DW, conv, direct_conv, {1, 1, 3, 3, 1, 1, 1, 3, 3}, 2, {NORMAL(2, 1, 4, 4), NORMAL(2, 3, 8, 8)}, 0},
-    {"conv_dw/stride", DD_OP_CONV_DW, conv, direct_conv, {2, 3, 1, 0, 1, 1, 1, 3, 2}, 2, {NORMAL(2, 2, 7, 8), NORMAL(2, 3, 4, 3)}, 0},
-    {"conv_dw/dilation", DD_OP_CONV_DW, conv, direct_conv, {1, 2, 2, 1, 2, 3, 1, 3, 2}, 2, {NORMAL(1, 2, 7, 8), NORMAL(1, 2, 7, 4)}, 0},
-    {"conv_dw/groups", DD_OP_CONV_DW, conv, direct_conv, {1, 1, 1, 1, 1, 1, 2, 3, 3}, 2, {NORMAL(2, 4, 4, 4), NORMAL(2, 6, 4, 4)}, 0},
+    {"conv_dx/3x3",
+     DD_OP_CONV_DX,
+     conv,
+     direct_conv,
+     {1, 1, 1, 1, 1, 1, 1, 5, 5},
+     2,
+     {NORMAL(2, 4, 5, 5), NORMAL(4, 3, 3, 3)},
+     0},
+    {"conv_dx/pad3",
+     DD_OP_CONV_DX,
+     conv,
+     direct_conv,
+     {1, 1, 3, 3, 1, 1, 1, 4, 4},
+     2,
+     {NORMAL(2, 3, 8, 8), NORMAL(3, 1, 3, 3)},
+     0},
+    {"conv_dx/stride",
+     DD_OP_CONV_DX,
+     conv,
+     direct_conv,
+     {2, 3, 1, 0, 1, 1, 1, 7, 8},
+     2,
+     {NORMAL(2, 3, 4, 3), NORMAL(3, 2, 3, 2)},
+     0},
+    {"conv_dx/dilation",
+     DD_OP_CONV_DX,
+     conv,
+     direct_conv,
+     {1, 2, 2, 1, 2, 3, 1, 7, 8},
+     2,
+     {NORMAL(1, 2, 7, 4), NORMAL(2, 2, 3, 2)},
+     0},
+    {"conv_dx/groups",
+     DD_OP_CONV_DX,
+     conv,
+     direct_conv,
+     {1, 1, 1, 1, 1, 1, 2, 4, 4},
+     2,
+     {NORMAL(2, 6, 4, 4), NORMAL(6, 2, 3, 3)},
+     0},
+    {"conv_dw/3x3",
+     DD_OP_CONV_DW,
+     conv,
+     direct_conv,
+     {1, 1, 1, 1, 1, 1, 1, 3, 3},
+     2,
+     {NORMAL(2, 3, 5, 5), NORMAL(2, 4, 5, 5)},
+     0},
+    {"conv_dw/pad3",
+     DD_OP_CONV_DW,
+     conv,
+     direct_conv,
+     {1, 1, 3, 3, 1, 1, 1, 3, 3},
+     2,
+     {NORMAL(2, 1, 4, 4), NORMAL(2, 3, 8, 8)},
+     0},
+    {"conv_dw/stride",
+     DD_OP_CONV_DW,
+     conv,
+     direct_conv,
+     {2, 3, 1, 0, 1, 1, 1, 3, 2},
+     2,
+     {NORMAL(2, 2, 7, 8), NORMAL(2, 3, 4, 3)},
+     0},
+    {"conv_dw/dilation",
+     DD_OP_CONV_DW,
+     conv,
+     direct_conv,
+     {1, 2, 2, 1, 2, 3, 1, 3, 2},
+     2,
+     {NORMAL(1, 2, 7, 8), NORMAL(1, 2, 7, 4)},
+     0},
+    {"conv_dw/groups",
+     DD_OP_CONV_DW,
+     conv,
+     direct_conv,
+     {1, 1, 1, 1, 1, 1, 2, 3, 3},
+     2,
+     {NORMAL(2, 4, 4, 4), NORMAL(2, 6, 4, 4)},
+     0},
     {"spmm", DD_OP_SPMM, spmm, direct_spmm, {5, 4, 0}, 4, {CSR, NORMAL(4, 3)}, 0},
     {"spmm/transposed", DD_OP_SPMM, spmm, direct_spmm, {5, 4, 1}, 4, {CSR, NORMAL(5, 3)}, 0},
 
@@ -275,7 +408,14 @@ static const op_case cases[] = {
     {"gather/images", DD_OP_GATHER, indexing, direct_index, {0}, 2, {NORMAL(4, 2, 3, 2), INDEX(4, 3)}, 0},
     {"gather/along", DD_OP_GATHER, indexing, direct_index, {1}, 2, {NORMAL(2, 3, 5), INDEX(5, 2, 3, 7)}, 0},
     {"scatter_add/rows", DD_OP_SCATTER_ADD, indexing, direct_index, {0, 5}, 2, {NORMAL(8, 3), INDEX(5, 8)}, 0},
-    {"scatter_add/along", DD_OP_SCATTER_ADD, indexing, direct_index, {1, 5}, 2, {NORMAL(2, 3, 7), INDEX(5, 2, 3, 7)}, 0},
+    {"scatter_add/along",
+     DD_OP_SCATTER_ADD,
+     indexing,
+     direct_index,
+     {1, 5},
+     2,
+     {NORMAL(2, 3, 7), INDEX(5, 2, 3, 7)},
+     0},
     {"sample/same", DD_OP_SAMPLE, sample, direct_sample, {5, 6}, 2, {NORMAL(4, 2, 5, 6), MAPS(4)}, 0},
     {"sample/resize", DD_OP_SAMPLE, sample, direct_sample, {4, 7}, 2, {NORMAL(4, 2, 6, 5), MAPS(4)}, 0},
     {"sample_t/same", DD_OP_SAMPLE_T, sample, direct_sample, {5, 6}, 2, {NORMAL(4, 2, 5, 6), MAPS(4)}, 0},
@@ -295,13 +435,35 @@ static const op_case cases[] = {
     {"sum/large-batch", DD_OP_SUM, reduce, NULL, {13}, 1, {NORMAL(16, 12, 16, 16)}, OP_LARGE},
     {"maxr/large", DD_OP_MAXR, reduce, NULL, {3}, 1, {NORMAL(40, 1501)}, OP_LARGE},
     {"matmul/large", DD_OP_MATMUL, matmul, direct_matmul, {0, 1}, 2, {NORMAL(131, 97), NORMAL(65, 97)}, OP_LARGE},
-    {"conv/large", DD_OP_CONV, conv, direct_conv, {1, 1, 1, 1, 1, 1, 1}, 2, {NORMAL(4, 8, 12, 12), NORMAL(16, 8, 3, 3)}, OP_LARGE},
-    {"conv/winograd", DD_OP_CONV, conv, direct_conv, {1, 1, 1, 1, 1, 1, 1}, 2, {NORMAL(4, 32, 8, 8), NORMAL(32, 32, 3, 3)}, OP_LARGE},
-    {"conv/large-pad3", DD_OP_CONV, conv, direct_conv, {1, 1, 3, 3, 1, 1, 1}, 2, {NORMAL(6, 1, 28, 28), NORMAL(16, 1, 3, 3)}, OP_LARGE},
+    {"conv/large",
+     DD_OP_CONV,
+     conv,
+     direct_conv,
+     {1, 1, 1, 1, 1, 1, 1},
+     2,
+     {NORMAL(4, 8, 12, 12), NORMAL(16, 8, 3, 3)},
+     OP_LARGE},
+    {"conv/winograd",
+     DD_OP_CONV,
+     conv,
+     direct_conv,
+     {1, 1, 1, 1, 1, 1, 1},
+     2,
+     {NORMAL(4, 32, 8, 8), NORMAL(32, 32, 3, 3)},
+     OP_LARGE},
+    {"conv/large-pad3",
+     DD_OP_CONV,
+     conv,
+     direct_conv,
+     {1, 1, 3, 3, 1, 1, 1},
+     2,
+     {NORMAL(6, 1, 28, 28), NORMAL(16, 1, 3, 3)},
+     OP_LARGE},
     {"sumpool/large", DD_OP_SUMPOOL, pool, direct_pool, {3, 3, 2, 2, 1, 1}, 1, {NORMAL(8, 16, 17, 16)}, OP_LARGE},
     {"gather/large", DD_OP_GATHER, indexing, direct_index, {0}, 2, {NORMAL(50, 301), INDEX(50, 120)}, OP_LARGE},
     {"sample/large", DD_OP_SAMPLE, sample, direct_sample, {28, 28}, 2, {NORMAL(12, 3, 28, 28), MAPS(12)}, OP_LARGE},
 };
+/* clang-format on */
 
 int op_case_count(void)
 {
