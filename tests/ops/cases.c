@@ -188,6 +188,8 @@ static dd_val spd(dd_graph *g, const op_case *c, dd_dtype t, const dd_val *in)
 }
 
 /* clang-format off: one row a case */
+/* One row a case. */
+/* clang-format off */
 static const op_case cases[] = {
     {"input", DD_OP_INPUT, leaf, direct_pointwise, {0}, 1, {NORMAL(3, 4)}, 0},
     {"const", DD_OP_CONST, leaf, NULL, {0}, 1, {NORMAL(3, 4)}, 0},
@@ -463,6 +465,7 @@ static const op_case cases[] = {
     {"gather/large", DD_OP_GATHER, indexing, direct_index, {0}, 2, {NORMAL(50, 301), INDEX(50, 120)}, OP_LARGE},
     {"sample/large", DD_OP_SAMPLE, sample, direct_sample, {28, 28}, 2, {NORMAL(12, 3, 28, 28), MAPS(12)}, OP_LARGE},
 };
+/* clang-format on */
 /* clang-format on */
 
 int op_case_count(void)
