@@ -10,6 +10,8 @@ typedef struct dd_run {
     const dd_dataset *data;
     const int32_t *items;   /* training items methods may look at (the holdout is not among them) */
     int64_t nitems;
+    int64_t *class_first;   /* [classes+1] offsets into class_items */
+    int32_t *class_items;   /* [nitems] r->items sorted by class */
     dd_synset *syn;         /* class-major; images are what a method changes */
     int64_t ipc;
     const dd_net *net;
@@ -37,9 +39,15 @@ typedef struct dd_method {
     void (*fini)(void *state);
 } dd_method;
 
-/* Positions in r->items of the class's items, drawn without replacement (with wrap-around if n exceeds them). */
-dd_status dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items);
+/* The table, and a row by name (DD_ENOTFOUND names the nearest). */
+const dd_method *dd_method_at(int i);
+dd_status dd_method_find(const dd_method **out, const char *name);
+
+/* n training items of class c, drawn without replacement (again from the start if n exceeds them). */
+void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items, int32_t *scratch);
 /* Picks ipc items per class into items [classes*ipc] by "random", "herding", "kcenter" or "kmeans", on embeddings of a
- * network trained on r->items (random needs none). DD_EINVAL names a class with fewer items than ipc. */
-dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epochs, int32_t *items);
+ * network trained on r->items for train_epochs (random needs none). DD_EINVAL names a class with fewer items than ipc. */
+dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epochs, dd_key key, int32_t *items);
+/* The same, written into r->syn->images. */
+dd_status dd_coreset_fill(const dd_run *r, const char *rule, int64_t train_epochs, dd_key key, dd_tensor *images);
 #endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Distribution matching (Zhao, Bilen, WACV 2023): in the feature space of a fresh random network, the mean embedding of
+ * each class's synthetic images should equal that of its real ones,
+ *     L = sum_c | mean f(A(x)) - mean f(A(s)) |^2,
+ * with one augmentation drawn per class for both. Real images pass in chunks, so memory does not grow with batch_real;
+ * synthetic images pass a few classes at a time. Knows graph, exec, nn, data. */
+#include "base/memory.h"
+#include "method/method_internal.h"
+#include "nn/train_step.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* A compiled program for `groups` groups of `per` images each, and its tensors. */
+typedef struct pass {
+    dd_program *p;
+    int64_t groups, per;
+    dd_tensor x, aug, means, loss, grad; /* means [groups,F]: written by embed, read by match */
+} pass;
+
+typedef struct dm {
+    double lr_img, momentum_img;
+    int64_t batch_real, chunk, classes_per_run;
+    bool siamese;
+    pass embed, tail, match;
+    dd_tensor theta, speed, grad;
+    float *target; /* [classes,F] */
+    int32_t *items, *scratch;
+    float *params; /* [classes,DD_AUG_PARAMS] one draw a class */
+} dm;
+
+static const dd_option options[] = {
+    {"lr_img", DD_OPT_REAL, offsetof(dm, lr_img), "1", 0, 1e9, NULL,
+     "learning rate of the pixels; the paper takes 10 from 100 images per class on"},
+    {"momentum_img", DD_OPT_REAL, offsetof(dm, momentum_img), "0.5", 0, 0.999, NULL, "momentum of the pixels"},
+    {"batch_real", DD_OPT_INT, offsetof(dm, batch_real), "256", 1, 65536, NULL, "real images per class and iteration"},
+    {"siamese", DD_OPT_BOOL, offsetof(dm, siamese), "true", 0, 0, NULL,
+     "one augmentation per class for real and synthetic images alike; false: one per image"},
+    {"chunk", DD_OPT_INT, offsetof(dm, chunk), "64", 1, 65536, NULL, "real images embedded at a time (memory, speed)"},
+    {"classes_per_run", DD_OPT_INT, offsetof(dm, classes_per_run), "0", 0, 100000, NULL,
+     "classes whose synthetic images are embedded at a time; 0: about 128 images"},
+    {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
+};
+
+static void pass_fini(pass *w)
+{
+    dd_program_free(w->p);
+    dd_tensor_fini(&w->x);
+    dd_tensor_fini(&w->aug);
+    dd_tensor_fini(&w->means);
+    dd_tensor_fini(&w->loss);
+    dd_tensor_fini(&w->grad);
+}
+
+/* Mean embedding of each group as [groups,F]; x receives the images. */
+static dd_val mean_features(const dd_run *r, dd_graph *g, const pass *w, dd_val *x)
+{
+    const dd_dataset *d = r->data;
+    const int64_t n = w->groups * w->per, f = dd_net_features(r->net);
+    const dd_val theta = dd_input(g, "theta", DD_F32, DD_SHAPE(dd_net_size(r->net)));
+    *x = dd_input(g, "x", DD_F32, DD_SHAPE(n, d->c, d->h, d->w));
+    dd_val seen = *x;
+    if (r->aug.list) seen = dd_augment(g, r->aug, *x, dd_input(g, "aug", DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
+    const dd_net_out out = dd_net_apply(g, r->net, theta, seen, (dd_val){0});
+    const dd_val grouped = dd_reshape(g, out.features, DD_SHAPE(w->groups, w->per, f));
+    return dd_reshape(g, dd_mean(g, grouped, 2), DD_SHAPE(w->groups, f));
+}
+
+static dd_status pass_tensors(const dd_run *r, const dm *m, pass *w, bool match)
+{
+    const dd_dataset *d = r->data;
+    const int64_t n = w->groups * w->per;
+    DD_TRY(dd_tensor_init(&w->x, DD_F32, DD_SHAPE(n, d->c, d->h, d->w)));
+    DD_TRY(dd_tensor_init(&w->aug, DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
+    DD_TRY(dd_tensor_init(&w->means, DD_F32, DD_SHAPE(w->groups, dd_net_features(r->net))));
+    DD_TRY(dd_bind(w->p, "theta", &m->theta));
+    DD_TRY(dd_bind(w->p, "x", &w->x));
+    if (r->aug.list) DD_TRY(dd_bind(w->p, "aug", &w->aug));
+    DD_TRY(dd_bind(w->p, "means", &w->means));
+    if (!match) return DD_OK;
+    DD_TRY(dd_tensor_init(&w->loss, DD_F32, DD_SCALAR));
+    DD_TRY(dd_tensor_init(&w->grad, DD_F32, w->x.shape));
+    DD_TRY(dd_bind(w->p, "loss", &w->loss));
+    return dd_bind(w->p, "grad", &w->grad);
+}
+
+static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
+{
+    dd_graph *g = dd_graph_new();
+    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_val x, grad;
+    const dd_val mean = mean_features(r, g, w, &x);
+    if (match) {
+        const dd_val target = dd_input(g, "means", DD_F32, DD_SHAPE(w->groups, dd_net_features(r->net)));
+        const dd_val loss = dd_sum_all(g, dd_square(g, dd_sub(g, target, mean)));
+        dd_grad(g, loss, 1, &x, &grad);
+        dd_output(g, "loss", loss);
+        dd_output(g, "grad", grad);
+    } else {
+        dd_output(g, "means", mean);
+    }
+    const dd_status s = dd_compile(&w->p, g, r->backend);
+    dd_graph_free(g);
+    return s == DD_OK ? pass_tensors(r, m, w, match) : s;
+}
+
+/* The most classes a run may take: a divisor of their number with at most about 128 images. */
+static int64_t classes_together(const dd_run *r, const dm *m)
+{
+    const int64_t classes = r->data->classes, limit = m->classes_per_run ? m->classes_per_run : 128 / r->ipc;
+    int64_t best = 1;
+    for (int64_t k = 1; k <= classes && k <= limit; k++)
+        if (classes % k == 0) best = k;
+    return best;
+}
+
+static dd_status dm_build(dd_run *r, void *state)
+{
+    dm *m = state;
+    const int64_t classes = r->data->classes, f = dd_net_features(r->net);
+    /* Batch statistics must mix classes, so a network with batch norm sees all of them in one batch. */
+    const bool mixed = dd_net_stats(r->net) > 0;
+    const int64_t chunk = mixed || m->chunk > m->batch_real ? m->batch_real : m->chunk;
+    m->embed.groups = mixed ? classes : 1;
+    m->embed.per = chunk;
+    m->tail.groups = 1;
+    m->tail.per = m->batch_real % chunk;
+    m->match.groups = mixed ? classes : classes_together(r, m);
+    m->match.per = r->ipc;
+    DD_TRY(dd_tensor_init(&m->theta, DD_F32, DD_SHAPE(dd_net_size(r->net))));
+    DD_TRY(dd_tensor_init(&m->speed, DD_F32, r->syn->images.shape));
+    DD_TRY(dd_tensor_init(&m->grad, DD_F32, r->syn->images.shape));
+    m->target = dd_alloc((size_t)(classes * f), sizeof *m->target);
+    m->items = dd_alloc((size_t)(classes * m->batch_real), sizeof *m->items);
+    m->scratch = dd_alloc((size_t)r->nitems, sizeof *m->scratch);
+    m->params = dd_alloc((size_t)classes * DD_AUG_PARAMS, sizeof *m->params);
+    if (!m->target || !m->items || !m->scratch || !m->params)
+        return dd_fail(DD_ENOMEM, "out of memory for the embeddings of %" PRId64 " classes", classes);
+    DD_TRY(pass_build(r, m, &m->embed, false));
+    if (m->tail.per) DD_TRY(pass_build(r, m, &m->tail, false));
+    return pass_build(r, m, &m->match, true);
+}
+
+/* Augmentation of `n` images of class c into the rows of aug: the class's draw, or a draw per image from key. */
+static void fill_aug(const dd_run *r, const dm *m, int64_t c, int64_t n, dd_key key, float *aug)
+{
+    const dd_image im = {r->data->c, r->data->h, r->data->w};
+    if (!r->aug.list) return;
+    if (!m->siamese) dd_aug_draw(r->aug, im, key, false, n, aug);
+    for (int64_t i = 0; m->siamese && i < n; i++)
+        memcpy(aug + i * DD_AUG_PARAMS, m->params + c * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *aug);
+}
+
+/* Runs w on `per` items from `at` on of each class c0 .. c0+groups-1 and adds their share to the class means. */
+static dd_status embed_chunk(const dd_run *r, dm *m, pass *w, int64_t c0, int64_t at, dd_key key)
+{
+    const int64_t f = dd_net_features(r->net), size = r->data->c * r->data->h * r->data->w;
+    for (int64_t k = 0; k < w->groups; k++) {
+        const int64_t row = k * w->per;
+        dd_data_batch(r->data, &r->data->train, m->items + (c0 + k) * m->batch_real + at, w->per,
+                      dd_f32(&w->x) + row * size);
+        fill_aug(r, m, c0 + k, w->per, dd_key_at(key, "aug real", (uint64_t)((c0 + k) * m->batch_real + at)),
+                 dd_f32(&w->aug) + row * DD_AUG_PARAMS);
+    }
+    DD_TRY(dd_exec(w->p));
+    const float share = (float)w->per / (float)m->batch_real;
+    for (int64_t i = 0; i < w->groups * f; i++) m->target[c0 * f + i] += share * dd_f32(&w->means)[i];
+    return DD_OK;
+}
+
+static dd_status embed_real(const dd_run *r, dm *m, dd_key key)
+{
+    const int64_t classes = r->data->classes, f = dd_net_features(r->net);
+    memset(m->target, 0, (size_t)(classes * f) * sizeof *m->target);
+    for (int64_t c = 0; c < classes; c++)
+        dd_run_sample_class(r, c, m->batch_real, dd_key_at(key, "real", (uint64_t)c), m->items + c * m->batch_real,
+                            m->scratch);
+    for (int64_t c = 0; c < classes; c += m->embed.groups) {
+        int64_t at = 0;
+        for (; at + m->embed.per <= m->batch_real; at += m->embed.per)
+            DD_TRY(embed_chunk(r, m, &m->embed, c, at, key));
+        if (m->tail.per) DD_TRY(embed_chunk(r, m, &m->tail, c, at, key));
+    }
+    return DD_OK;
+}
+
+/* Loss and gradient on the synthetic images, a few classes at a time. */
+static dd_status match_syn(dd_run *r, dm *m, dd_key key)
+{
+    const int64_t classes = r->data->classes, f = dd_net_features(r->net);
+    const int64_t size = r->ipc * r->data->c * r->data->h * r->data->w; /* pixels of a class */
+    pass *w = &m->match;
+    double loss = 0;
+    for (int64_t c = 0; c < classes; c += w->groups) {
+        for (int64_t k = 0; k < w->groups; k++)
+            fill_aug(r, m, c + k, r->ipc, dd_key_at(key, "aug syn", (uint64_t)(c + k)),
+                     dd_f32(&w->aug) + k * r->ipc * DD_AUG_PARAMS);
+        memcpy(w->x.data, dd_f32(&r->syn->images) + c * size, (size_t)(w->groups * size) * sizeof(float));
+        memcpy(w->means.data, m->target + c * f, (size_t)(w->groups * f) * sizeof(float));
+        DD_TRY(dd_exec(w->p));
+        memcpy(dd_f32(&m->grad) + c * size, w->grad.data, (size_t)(w->groups * size) * sizeof(float));
+        loss += (double)dd_f32(&w->loss)[0];
+    }
+    r->loss = loss;
+    return DD_OK;
+}
+
+static dd_status dm_iterate(dd_run *r, void *state, int64_t it)
+{
+    dm *m = state;
+    const dd_key key = dd_key_at(r->key, "dm", (uint64_t)it);
+    const dd_image im = {r->data->c, r->data->h, r->data->w};
+    DD_TRY(dd_net_init(r->net, &m->theta, dd_key_at(key, "theta", 0)));
+    for (int64_t c = 0; c < r->data->classes && r->aug.list; c++)
+        dd_aug_draw(r->aug, im, dd_key_at(key, "aug", (uint64_t)c), true, 1, m->params + c * DD_AUG_PARAMS);
+    DD_TRY(embed_real(r, m, key));
+    DD_TRY(match_syn(r, m, key));
+    if (!isfinite(r->loss)) return DD_OK; /* the driver says what happened; the images stay as they were */
+    dd_sgd_update(dd_f32(&r->syn->images), dd_f32(&m->speed), dd_f32(&m->grad), dd_shape_count(m->grad.shape),
+                  m->lr_img, m->momentum_img, 0);
+    return DD_OK;
+}
+
+static int dm_saved(void *state, dd_saved out[8])
+{
+    dm *m = state;
+    out[0] = (dd_saved){"speed", &m->speed};
+    return 1;
+}
+
+static void dm_fini(void *state)
+{
+    dm *m = state;
+    pass_fini(&m->embed);
+    pass_fini(&m->tail);
+    pass_fini(&m->match);
+    dd_tensor_fini(&m->theta);
+    dd_tensor_fini(&m->speed);
+    dd_tensor_fini(&m->grad);
+    dd_free(m->target);
+    dd_free(m->items);
+    dd_free(m->scratch);
+    dd_free(m->params);
+}
+
+const dd_method dd_method_dm = {
+    "dm", "Distribution matching", "zhao2023dm", options, sizeof(dm), 20000, 1, dm_build, dm_iterate, dm_saved, dm_fini};

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The coreset method "herding": real images, chosen once. Knows the rules of coreset.c. */
+#include "method/method_internal.h"
+
+static dd_status build(dd_run *r, void *state)
+{
+    return dd_coreset_fill(r, "herding", ((const dd_coreset *)state)->train_epochs);
+}
+
+const dd_method dd_method_herding = {
+    .name = "herding",
+    .title = "Herding: images whose running mean of features tracks the class mean",
+    .cite = "Welling 2009",
+    .options = dd_coreset_options,
+    .state_size = sizeof(dd_coreset),
+    .build = build,
+};

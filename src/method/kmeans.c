@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The coreset method "kmeans": real images, chosen once. Knows the rules of coreset.c. */
+#include "method/method_internal.h"
+
+static dd_status build(dd_run *r, void *state)
+{
+    return dd_coreset_fill(r, "kmeans", ((const dd_coreset *)state)->train_epochs);
+}
+
+const dd_method dd_method_kmeans = {
+    .name = "kmeans",
+    .title = "k-means: the image nearest to each centroid of the class's features",
+    .cite = "Arthur, Vassilvitskii 2007",
+    .options = dd_coreset_options,
+    .state_size = sizeof(dd_coreset),
+    .build = build,
+};

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The table of methods, made from methods.def, and the public view of it. Knows the rows only. */
+#include "method/method_table.h"
+
+#define DD_METHOD(id) extern const dd_method dd_method_##id;
+#include "method/methods.def"
+#undef DD_METHOD
+
+static const dd_method *const table[] = {
+#define DD_METHOD(id) &dd_method_##id,
+#include "method/methods.def"
+#undef DD_METHOD
+};
+
+const dd_method *dd_method_at(int i)
+{
+    return i >= 0 && i < (int)DD_LEN(table) ? table[i] : NULL;
+}
+
+int dd_method_count(void)
+{
+    return (int)DD_LEN(table);
+}
+
+const char *dd_method_name(int i)
+{
+    return dd_method_at(i) ? dd_method_at(i)->name : NULL;
+}
+
+const char *dd_method_title(int i)
+{
+    return dd_method_at(i) ? dd_method_at(i)->title : NULL;
+}
+
+const char *dd_method_cite(int i)
+{
+    return dd_method_at(i) ? dd_method_at(i)->cite : NULL;
+}
+
+const dd_option *dd_method_options(int i)
+{
+    return dd_method_at(i) ? dd_method_at(i)->options : NULL;
+}
