@@ -13,14 +13,4 @@
 #include "attar/random.h"
 #include "attar/status.h"
 #include "attar/tensor.h"
-#ifdef __cplusplus
-extern "C" {
-#endif
-/* "0.1.0" */
-const char *dd_version(void);
-/* Compiler, backends, library versions; one line. */
-const char *dd_build_info(void);
-#ifdef __cplusplus
-}
-#endif
 #endif

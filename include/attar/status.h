@@ -38,6 +38,11 @@ dd_fail(dd_status code, const char *fmt, ...);
 /* Short name of a code: "invalid argument", "bad format", ... Never NULL. */
 const char *dd_status_name(dd_status s);
 
+/* "0.1.0" */
+const char *dd_version(void);
+/* Compiler, backends, library versions; one line. */
+const char *dd_build_info(void);
+
 /* Returns early on failure. */
 #define DD_TRY(call)                                                                                                   \
     do {                                                                                                               \

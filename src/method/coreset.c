@@ -20,6 +20,15 @@ const dd_option dd_coreset_options[] = {
      "Epochs on the real data of the network whose features choose; 0: an untrained one."},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
 
+void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items, int32_t *scratch)
+{
+    const int64_t first = r->class_first[c], have = r->class_first[c + 1] - first;
+    for (int64_t done = 0; done < n; done += have) {
+        dd_key_permutation(dd_key_at(key, "sample", (uint64_t)done), have, scratch);
+        for (int64_t i = 0; i < have && done + i < n; i++) items[done + i] = r->class_items[first + scratch[i]];
+    }
+}
+
 /* Buffers for one class at a time. n images at most, F features. */
 typedef struct pool {
     dd_trainer *trainer;
@@ -94,12 +103,11 @@ static dd_status train_network(pool *p, const dd_run *r, int64_t epochs, dd_key 
 /* Embeddings of class c into p->f. One batch at a time. */
 static dd_status embed_class(pool *p, const dd_run *r, int64_t c)
 {
-    const int32_t *pos = r->class_pos + r->class_first[c];
+    const int32_t *of_class = r->class_items + r->class_first[c];
     const int64_t n = r->class_first[c + 1] - r->class_first[c];
     for (int64_t first = 0; first < n; first += TRAIN_BATCH) {
         const int64_t count = n - first < TRAIN_BATCH ? n - first : TRAIN_BATCH;
-        for (int64_t i = 0; i < count; i++) p->batch[i] = r->items[pos[first + i]];
-        dd_data_batch(r->data, &r->data->train, p->batch, count, p->x);
+        dd_data_batch(r->data, &r->data->train, of_class + first, count, p->x);
         DD_TRY(dd_trainer_features(p->trainer, p->x, count, p->f + first * p->width));
     }
     for (int64_t i = 0; i < n * p->width; i++)
@@ -277,11 +285,11 @@ static dd_status enough(const dd_run *r)
 
 static dd_status select_random(const dd_run *r, dd_key key, int32_t *items)
 {
-    for (int64_t c = 0; c < r->data->classes; c++) {
-        int32_t *out = items + c * r->ipc;
-        DD_TRY(dd_run_sample_class(r, c, r->ipc, dd_key_at(key, "class", (uint64_t)c), out));
-        for (int64_t i = 0; i < r->ipc; i++) out[i] = r->items[out[i]];
-    }
+    int32_t *scratch = dd_alloc((size_t)r->nitems, sizeof *scratch);
+    if (!scratch) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", r->nitems);
+    for (int64_t c = 0; c < r->data->classes; c++)
+        dd_run_sample_class(r, c, r->ipc, dd_key_at(key, "class", (uint64_t)c), items + c * r->ipc, scratch);
+    dd_free(scratch);
     return DD_OK;
 }
 
@@ -294,14 +302,13 @@ static dd_status select_by(pool *p, const dd_run *r, rule_fn rule, int64_t epoch
         memset(p->used, 0, (size_t)n);
         DD_TRY(embed_class(p, r, c));
         rule(p, n, r->ipc, dd_key_at(key, "class", (uint64_t)c));
-        for (int64_t k = 0; k < r->ipc; k++) items[c * r->ipc + k] = r->items[r->class_pos[first + p->picked[k]]];
+        for (int64_t k = 0; k < r->ipc; k++) items[c * r->ipc + k] = r->class_items[first + p->picked[k]];
     }
     return DD_OK;
 }
 
-dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epochs, int32_t *items)
+dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epochs, dd_key key, int32_t *items)
 {
-    const dd_key key = dd_key_at(r->key, "coreset", 0);
     rule_fn fn = NULL;
     DD_TRY(find_rule(rule, &fn));
     DD_TRY(enough(r));
@@ -316,13 +323,13 @@ dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epo
     return st;
 }
 
-dd_status dd_coreset_fill(dd_run *r, const char *rule, int64_t train_epochs)
+dd_status dd_coreset_fill(const dd_run *r, const char *rule, int64_t train_epochs, dd_key key, dd_tensor *images)
 {
     const int64_t m = r->ipc * r->data->classes;
     int32_t *items = dd_alloc((size_t)m, sizeof *items);
     if (!items) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", m);
-    const dd_status st = dd_coreset_select(r, rule, train_epochs, items);
-    if (st == DD_OK) dd_data_batch(r->data, &r->data->train, items, m, dd_f32(&r->syn->images));
+    const dd_status st = dd_coreset_select(r, rule, train_epochs, key, items);
+    if (st == DD_OK) dd_data_batch(r->data, &r->data->train, items, m, dd_f32(images));
     dd_free(items);
     return st;
 }

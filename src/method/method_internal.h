@@ -48,6 +48,11 @@ void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int3
 /* Picks ipc items per class into items [classes*ipc] by "random", "herding", "kcenter" or "kmeans", on embeddings of a
  * network trained on r->items for train_epochs (random needs none). DD_EINVAL names a class with fewer items than ipc. */
 dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epochs, dd_key key, int32_t *items);
+/* What the coreset methods' state is. */
+typedef struct dd_coreset {
+    int64_t train_epochs;
+} dd_coreset;
+extern const dd_option dd_coreset_options[];
 /* The same, written into r->syn->images. */
 dd_status dd_coreset_fill(const dd_run *r, const char *rule, int64_t train_epochs, dd_key key, dd_tensor *images);
 #endif

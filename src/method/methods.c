@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The table of methods, made from methods.def, and the public view of it. Knows the rows only. */
-#include "method/method_table.h"
+#include "method/method_internal.h"
+
+#include <string.h>
 
 #define DD_METHOD(id) extern const dd_method dd_method_##id;
 #include "method/methods.def"
@@ -41,4 +43,19 @@ const char *dd_method_cite(int i)
 const dd_option *dd_method_options(int i)
 {
     return dd_method_at(i) ? dd_method_at(i)->options : NULL;
+}
+
+dd_status dd_method_find(const dd_method **out, const char *name)
+{
+    const char *names[DD_LEN(table) + 1] = {NULL};
+    for (size_t i = 0; i < DD_LEN(table); i++) {
+        names[i] = table[i]->name;
+        if (strcmp(name, table[i]->name) == 0) {
+            *out = table[i];
+            return DD_OK;
+        }
+    }
+    const char *near = dd_nearest(name, names);
+    return near ? dd_fail(DD_ENOTFOUND, "unknown method \"%s\"; did you mean \"%s\"?", name, near)
+                : dd_fail(DD_ENOTFOUND, "unknown method \"%s\"; attar methods lists all %d", name, dd_method_count());
 }

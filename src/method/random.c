@@ -8,7 +8,7 @@ static const dd_option none[] = {{NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
 static dd_status build(dd_run *r, void *state)
 {
     (void)state;
-    return dd_coreset_fill(r, "random", 0);
+    return dd_coreset_fill(r, "random", 0, dd_key_at(r->key, "coreset", 0), &r->syn->images);
 }
 
 const dd_method dd_method_random = {

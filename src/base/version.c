@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Version and build facts: the one file above all layers. */
-#include "attar/attar.h"
+ * Version and build facts. Knows the C library only. */
+#include "attar/status.h"
 
 #ifndef ATTAR_VERSION
 #define ATTAR_VERSION "unknown"

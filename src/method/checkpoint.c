@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Checkpoints: everything the next iteration depends on in one safetensors file, replaced whole. Random numbers need no
+ * place in it, since they are functions of (seed, iteration). Knows data and base. */
+#include "base/fs.h"
+#include "data/safetensors.h"
+#include "method/driver_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ITERATION, METRICS, BEST_AT, FACTS };
+
+static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
+{
+    snprintf(e[*n].name, sizeof e[*n].name, "%s%s", prefix, name);
+    e[(*n)++].t = dd_tensor_view(t->dtype, t->shape, t->data);
+}
+
+/* The tensors of a checkpoint: facts [3], best accuracy [1], images, best images, the method's own. */
+static int entries(dd_driver *d, dd_tensor *facts, dd_tensor *accuracy, dd_st_entry *e)
+{
+    dd_saved own[8];
+    const int k = d->method->saved ? d->method->saved(d->state, own) : 0;
+    int n = 0;
+    entry(e, &n, "", "facts", facts);
+    entry(e, &n, "", "best_accuracy", accuracy);
+    entry(e, &n, "", "images", &d->r.syn->images);
+    entry(e, &n, "", "best_images", &d->best);
+    for (int i = 0; i < k; i++) entry(e, &n, "method.", own[i].name, own[i].tensor);
+    return n;
+}
+
+static dd_status paths(const dd_driver *d, char *dir, char *now, char *prev, size_t size)
+{
+    DD_TRY(dd_path_join(dir, size, d->o.out, "checkpoint"));
+    DD_TRY(dd_path_join(now, size, dir, "state.safetensors"));
+    return dd_path_join(prev, size, dir, "state.prev.safetensors");
+}
+
+dd_status dd_checkpoint_save(dd_driver *d)
+{
+    char dir[1024], now[1024], prev[1024];
+    dd_st_entry e[16];
+    int64_t facts[FACTS] = {d->done, 0, d->best_at};
+    void *bytes = NULL;
+    size_t size = 0;
+    DD_TRY(paths(d, dir, now, prev, sizeof now));
+    DD_TRY(dd_record_flush(d, &facts[METRICS]));
+    dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts), a = dd_tensor_view(DD_F64, DD_SHAPE(1), &d->best_accuracy);
+    const int n = entries(d, &f, &a, e);
+    DD_TRY(dd_make_dir(dir));
+    DD_TRY(dd_st_write(e, n, &bytes, &size));
+    if (dd_exists(now)) rename(now, prev); /* losing the older one of two is no failure */
+    const dd_status s = dd_write_file(now, bytes, size);
+    dd_free(bytes);
+    return s;
+}
+
+static dd_status restore(dd_driver *d, const char *path)
+{
+    dd_st_entry e[16];
+    dd_st_file file;
+    int64_t facts[FACTS] = {0};
+    double accuracy = -1;
+    void *bytes;
+    size_t size;
+    dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts), a = dd_tensor_view(DD_F64, DD_SHAPE(1), &accuracy);
+    const int n = entries(d, &f, &a, e);
+    DD_TRY(dd_read_file(path, SIZE_MAX / 2, &bytes, &size));
+    dd_status s = dd_st_parse(&file, bytes, size, path);
+    for (int i = 0; i < n && s == DD_OK; i++) {
+        const dd_tensor *t = dd_st_find(&file, e[i].name);
+        if (!t) s = dd_fail(DD_EFORMAT, "%s holds no \"%s\"; it is a checkpoint of another method", path, e[i].name);
+        else if (t->dtype != e[i].t.dtype || !dd_shape_equal(t->shape, e[i].t.shape))
+            s = dd_fail(DD_EFORMAT, "%s: \"%s\" has another shape than this run", path, e[i].name);
+    }
+    for (int i = 0; i < n && s == DD_OK; i++) s = dd_tensor_copy(&e[i].t, dd_st_find(&file, e[i].name));
+    dd_free(bytes);
+    DD_TRY(s);
+    d->done = facts[ITERATION];
+    d->best_at = facts[BEST_AT];
+    d->best_accuracy = accuracy;
+    return dd_record_open(d, facts[METRICS]);
+}
+
+dd_status dd_checkpoint_load(dd_driver *d, bool *found)
+{
+    char dir[1024], now[1024], prev[1024], text[1400];
+    *found = false;
+    DD_TRY(paths(d, dir, now, prev, sizeof now));
+    const bool has_prev = dd_exists(prev);
+    if (!dd_exists(now) && !has_prev) return DD_OK;
+    dd_status s = dd_exists(now) ? restore(d, now) : DD_EFORMAT;
+    if (s != DD_OK && has_prev) {
+        if (dd_exists(now) && d->o.log) {
+            snprintf(text, sizeof text, "%.1000s; going on from the checkpoint before it", dd_last_error());
+            d->o.log(d->o.self, text);
+        }
+        s = restore(d, prev);
+    }
+    *found = s == DD_OK;
+    return s;
+}

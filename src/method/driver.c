@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The one algorithm that carries all methods: initialise the synthetic set, iterate, evaluate every n, keep the best and
+ * the last, checkpoint, and judge the result on the test set beside random real images. Knows everything below method. */
+#include "base/fs.h"
+#include "data/safetensors.h"
+#include "method/driver_internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(dd_distill_opts, field)
+static const dd_option driver_table[] = {
+    {"method", DD_OPT_STRING, AT(method), "dm", 0, 0, NULL, "the method"},
+    {"data", DD_OPT_STRING, AT(data), "", 0, 0, NULL, "a known data set, a folder or an .npz file"},
+    {"out", DD_OPT_STRING, AT(out), "", 0, 0, NULL, "folder that receives the set"},
+    {"ipc", DD_OPT_INT, AT(ipc), "1", 1, 10000, NULL, "synthetic images per class"},
+    {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
+    {"iterations", DD_OPT_INT, AT(iterations), "-1", -1, 1e9, NULL, "iterations; -1 is the method's own number"},
+    {"net", DD_OPT_STRING, AT(net), "convnet", 0, 0, NULL, "network specification"},
+    {"init", DD_OPT_CHOICE, AT(init), "real", 0, 0, "real|noise|herding|kcenter|kmeans", "what the images start as"},
+    {"aug", DD_OPT_STRING, AT(aug), "auto", 0, 0, NULL, "differentiable augmentation of the method"},
+    {"eval_every", DD_OPT_INT, AT(eval_every), "0", 0, 1e9, NULL, "iterations between evaluations; 0: none"},
+    {"eval_repeats", DD_OPT_INT, AT(eval_repeats), "3", 0, 64, NULL, "networks of the final evaluation; 0: none"},
+    {"protocol", DD_OPT_STRING, AT(protocol), "dsa", 0, 0, NULL, "how evaluation networks are trained"},
+    {"eval_epochs", DD_OPT_INT, AT(eval_epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
+    {"holdout", DD_OPT_REAL, AT(holdout), "0.1", 0, 0.5, NULL, "fraction of the training data held out for selection"},
+    {"paper_compatible", DD_OPT_BOOL, AT(paper_compatible), "false", 0, 0, NULL, "select on the test data"},
+    {"baselines", DD_OPT_BOOL, AT(baselines), "true", 0, 0, NULL, "evaluate random real images beside it"},
+    {"checkpoint_every", DD_OPT_INT, AT(checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
+    {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, NULL, "cpu or ref"},
+    {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const dd_option *dd_driver_options(void)
+{
+    return driver_table;
+}
+
+dd_status dd_distill_defaults(dd_distill_opts *o)
+{
+    memset(o, 0, sizeof *o);
+    const dd_data_opts none = DD_DATA_OPTS_INIT;
+    o->data_opts = none;
+    return dd_options_defaults(driver_table, o);
+}
+
+static bool has_option(const dd_option *t, const char *name, size_t n)
+{
+    for (; t->name; t++)
+        if (strlen(t->name) == n && strncmp(t->name, name, n) == 0) return true;
+    return false;
+}
+
+/* "key=value" strings: the method's own keys first, then the driver's. */
+static dd_status apply_sets(dd_driver *d)
+{
+    for (const char *const *s = d->o.sets; s && *s; s++) {
+        const char *eq = strchr(*s, '=');
+        char key[64];
+        if (!eq || eq == *s || (size_t)(eq - *s) >= sizeof key)
+            return dd_fail(DD_EINVAL, "\"%s\": expected key=value", *s);
+        const size_t n = (size_t)(eq - *s);
+        memcpy(key, *s, n);
+        key[n] = 0;
+        const bool driver = !has_option(d->method->options, key, n) && has_option(driver_table, key, n);
+        DD_TRY(dd_options_set(driver ? driver_table : d->method->options, driver ? (void *)&d->o : d->state, key, eq + 1));
+    }
+    return DD_OK;
+}
+
+static dd_status open_method(dd_driver *d)
+{
+    DD_TRY(dd_method_find(&d->method, d->o.method));
+    d->state = dd_alloc(1, d->method->state_size);
+    if (!d->state) return dd_fail(DD_ENOMEM, "out of memory for method %s", d->method->name);
+    DD_TRY(dd_options_defaults(d->method->options, d->state));
+    DD_TRY(apply_sets(d));
+    if (!d->method->iterations) d->o.iterations = 0; /* a coreset: build makes the set */
+    else if (d->o.iterations < 0) d->o.iterations = d->method->iterations;
+    return DD_OK;
+}
+
+/* The name that opens the same data from any folder. */
+static dd_status name_data(dd_driver *d)
+{
+    for (int i = 0; i < dd_dataset_kind_count(); i++) {
+        if (strcmp(dd_dataset_kind_name(i), d->o.data) != 0) continue;
+        snprintf(d->data_name, sizeof d->data_name, "%s", d->o.data);
+        return DD_OK;
+    }
+    char *full = realpath(d->o.data, NULL);
+    const char *from = full ? full : d->o.data;
+    const bool fits = strlen(from) < sizeof d->data_name;
+    if (fits) snprintf(d->data_name, sizeof d->data_name, "%s", from);
+    free(full);
+    return fits ? DD_OK : dd_fail(DD_EINVAL, "the path of the data is too long: at most %d characters", DD_OPT_TEXT - 1);
+}
+
+static dd_status open_data(dd_driver *d)
+{
+    if (!d->o.data[0]) return dd_fail(DD_EINVAL, "no data set given; name one with --data");
+    DD_TRY(name_data(d));
+    DD_TRY(dd_dataset_open(&d->data, d->o.data, &d->o.data_opts));
+    if (d->data->warning[0] && d->o.log) d->o.log(d->o.self, d->data->warning);
+    const double part = d->o.paper_compatible || !d->o.eval_every ? 0 : d->o.holdout;
+    if (d->o.eval_every && !d->o.paper_compatible && part <= 0)
+        return dd_fail(DD_EINVAL, "eval_every needs held-out data to select on: holdout > 0, or paper_compatible");
+    return dd_data_holdout(d->data, part, dd_key_at(dd_key_seed((uint64_t)d->o.seed), "holdout", 0), &d->items,
+                           &d->nitems, &d->val, &d->nval);
+}
+
+static dd_status sort_by_class(dd_driver *d)
+{
+    const int64_t classes = d->data->classes;
+    const int32_t *label = dd_i32(&d->data->train.labels);
+    int64_t *first = dd_alloc((size_t)classes + 1, sizeof *first);
+    int32_t *sorted = dd_alloc((size_t)d->nitems, sizeof *sorted);
+    d->r.class_first = first;
+    d->r.class_items = sorted;
+    if (!first || !sorted) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", d->nitems);
+    int64_t n = 0;
+    for (int64_t c = 0; c < classes; c++) {
+        first[c] = n;
+        for (int64_t i = 0; i < d->nitems; i++)
+            if (label[d->items[i]] == c) sorted[n++] = d->items[i];
+    }
+    first[classes] = n;
+    return DD_OK;
+}
+
+static dd_status open_aug(dd_driver *d)
+{
+    dd_protocol dsa;
+    DD_TRY(dd_protocol_named(&dsa, "dsa", d->data));
+    snprintf(d->aug, sizeof d->aug, "%s", strcmp(d->o.aug, "auto") == 0 ? dsa.aug : d->o.aug);
+    return dd_aug_parse(&d->r.aug, d->aug);
+}
+
+static dd_status open_run(dd_driver *d)
+{
+    const dd_dataset *data = d->data;
+    DD_TRY(dd_net_open(&d->net, d->o.net, (dd_image){data->c, data->h, data->w}, data->classes));
+    DD_TRY(dd_protocol_named(&d->protocol, d->o.protocol, data));
+    if (d->o.eval_epochs >= 0) d->protocol.epochs = d->o.eval_epochs;
+    DD_TRY(open_aug(d));
+    DD_TRY(sort_by_class(d));
+    DD_TRY(dd_backend_open(&d->r.backend, d->o.backend, (int)d->o.threads));
+    d->r.data = data;
+    d->r.items = d->items;
+    d->r.nitems = d->nitems;
+    d->r.ipc = d->o.ipc;
+    d->r.net = d->net;
+    d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
+    DD_TRY(dd_synset_new(&d->r.syn, d->o.ipc * data->classes, data));
+    return dd_tensor_init(&d->best, DD_F32, d->r.syn->images.shape);
+}
+
+/* Whether the folder holds nothing but what an early kill of ours may leave. */
+static dd_status folder_is_fresh(const char *dir, bool *fresh)
+{
+    char **names;
+    size_t n;
+    *fresh = true;
+    if (!dd_exists(dir)) return DD_OK;
+    DD_TRY(dd_list_dir(dir, &names, &n));
+    for (size_t i = 0; i < n; i++) *fresh = *fresh && strstr(names[i], ".tmp.") != NULL;
+    dd_list_free(names, n);
+    return DD_OK;
+}
+
+static dd_status claim_folder(dd_driver *d)
+{
+    char config[1024];
+    bool fresh;
+    if (!d->o.out[0]) return dd_fail(DD_EINVAL, "no output folder given; name one with --out");
+    DD_TRY(dd_path_join(config, sizeof config, d->o.out, "config.json"));
+    if (d->o.resume && dd_exists(config)) return dd_record_check_config(d, config);
+    if (dd_exists(config))
+        return dd_fail(DD_EEXIST, "%s already holds a run; go on with it by --resume, or choose another --out", d->o.out);
+    if (d->o.resume && !dd_exists(d->o.out))
+        return dd_fail(DD_ENOTFOUND, "%s does not exist, so there is nothing to resume", d->o.out);
+    DD_TRY(folder_is_fresh(d->o.out, &fresh));
+    if (!fresh) return dd_fail(DD_EEXIST, "%s is not empty and holds no run; choose another --out", d->o.out);
+    return DD_OK;
+}
+
+static dd_status write_config(dd_driver *d)
+{
+    char path[1024];
+    dd_str s = {0};
+    DD_TRY(dd_path_join(path, sizeof path, d->o.out, "config.json"));
+    if (dd_exists(path)) return DD_OK;
+    DD_TRY(dd_make_dir(d->o.out));
+    dd_status st = dd_record_config(d, &s);
+    if (st == DD_OK) st = dd_write_file(path, s.p, s.len);
+    dd_str_free(&s);
+    return st;
+}
+
+static dd_status initialise(dd_driver *d)
+{
+    dd_tensor *images = &d->r.syn->images;
+    const dd_key key = dd_key_at(d->r.key, "init", 0);
+    for (int64_t i = 0; i < d->r.syn->m; i++) dd_i32(&d->r.syn->labels)[i] = (int32_t)(i / d->o.ipc);
+    if (!d->method->iterations) return DD_OK;
+    if (strcmp(d->o.init, "noise") == 0) {
+        dd_key_fill_normal(key, dd_f32(images), dd_shape_count(images->shape), 0, 1);
+        return DD_OK;
+    }
+    return dd_coreset_fill(&d->r, strcmp(d->o.init, "real") == 0 ? "random" : d->o.init, 5, key, images);
+}
+
+static bool finite_images(const dd_driver *d)
+{
+    const float *x = dd_f32(&d->r.syn->images);
+    for (int64_t i = 0, n = dd_shape_count(d->r.syn->images.shape); i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+static bool report(dd_driver *d)
+{
+    const double gone = dd_now() - d->started, done = (double)(d->done - d->started_at);
+    const double rate = done > 0 && gone > 0 ? done / gone : 0;
+    const dd_progress p = {d->done, d->o.iterations, d->r.loss, rate,
+                           rate > 0 ? (double)(d->o.iterations - d->done) / rate : 0, d->accuracy};
+    return !d->o.progress || d->o.progress(d->o.self, &p);
+}
+
+/* An evaluation asks the same question as an iteration: go on? */
+static bool evaluating(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
+{
+    (void)epoch, (void)epochs, (void)loss, (void)accuracy;
+    return report(self);
+}
+
+static dd_status interrupted(const dd_driver *d)
+{
+    return dd_fail(DD_EINTERRUPTED, "stopped after iteration %" PRId64 " of %" PRId64 "; go on with --resume", d->done,
+                   d->o.iterations);
+}
+
+static dd_status evaluate_now(dd_driver *d)
+{
+    dd_eval_result e;
+    const bool test = d->o.paper_compatible;
+    DD_TRY(dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
+                       test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval, &d->protocol, 1,
+                       dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d));
+    d->accuracy = e.mean;
+    dd_record_accuracy(d);
+    if (e.mean <= d->best_accuracy) return DD_OK;
+    d->best_accuracy = e.mean;
+    d->best_at = d->done;
+    return dd_tensor_copy(&d->best, &d->r.syn->images);
+}
+
+static dd_status diverged(dd_driver *d)
+{
+    const int64_t at = d->done;
+    bool found;
+    DD_TRY(dd_checkpoint_load(d, &found));
+    return dd_fail(DD_ENUMERIC, "the loss or a pixel is not finite after iteration %" PRId64
+                   "; the checkpoint keeps the state of iteration %" PRId64 ": try a smaller lr_img in another folder",
+                   at, found ? d->done : 0);
+}
+
+static dd_status iterate(dd_driver *d)
+{
+    d->started = dd_now();
+    d->started_at = d->done;
+    while (d->done < d->o.iterations) {
+        DD_TRY(d->method->iterate(&d->r, d->state, d->done));
+        d->done++;
+        if (!isfinite(d->r.loss) || !finite_images(d)) return diverged(d);
+        dd_record_loss(d);
+        const bool last = d->done == d->o.iterations;
+        if (d->o.eval_every && (d->done % d->o.eval_every == 0 || last)) {
+            const dd_status s = evaluate_now(d);
+            if (s == DD_EINTERRUPTED) return interrupted(d); /* resumes before this evaluation */
+            DD_TRY(s);
+        }
+        const bool go_on = report(d);
+        if (!go_on || last || d->done % d->o.checkpoint_every == 0) DD_TRY(dd_checkpoint_save(d));
+        if (!go_on) return interrupted(d);
+    }
+    return DD_OK;
+}
+
+/* A baseline network sees its own random images, so the deviation covers the choice of images too. */
+static dd_status evaluate_random(dd_driver *d, const dd_key key)
+{
+    dd_eval_result *all = &d->result->random, one;
+    dd_tensor images = {0};
+    double sum = 0, square = 0;
+    dd_status s = dd_tensor_init(&images, DD_F32, d->r.syn->images.shape);
+    for (int64_t i = 0; i < d->o.eval_repeats && s == DD_OK; i++) {
+        s = dd_coreset_fill(&d->r, "random", 0, dd_key_at(key, "random real", (uint64_t)i), &images);
+        if (s == DD_OK)
+            s = dd_evaluate(&one, d->r.backend, d->o.net, d->data, &images, &d->r.syn->labels, &d->data->test, NULL, 0,
+                            &d->protocol, 1, dd_key_at(key, "random network", (uint64_t)i), evaluating, d);
+        if (s != DD_OK) break;
+        all->accuracy[i] = one.mean;
+        all->seconds += one.seconds;
+        all->train_loss += one.train_loss / (double)d->o.eval_repeats;
+        sum += one.mean;
+        square += one.mean * one.mean;
+    }
+    dd_tensor_fini(&images);
+    DD_TRY(s);
+    const double n = (double)d->o.eval_repeats;
+    all->repeats = d->o.eval_repeats;
+    all->mean = sum / n;
+    all->std = sqrt(fmax(0, square / n - all->mean * all->mean));
+    return DD_OK;
+}
+
+static dd_status judge(dd_driver *d, const dd_tensor *images)
+{
+    const dd_key key = dd_key_at(d->r.key, "final", 0);
+    if (!d->o.eval_repeats) return DD_OK;
+    DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, images, &d->r.syn->labels, &d->data->test,
+                       NULL, 0, &d->protocol, d->o.eval_repeats, key, evaluating, d));
+    return d->o.baselines ? evaluate_random(d, key) : DD_OK;
+}
+
+static dd_status write_text(const dd_driver *d, const char *name, dd_status (*make)(const dd_driver *, dd_str *))
+{
+    char path[1024];
+    dd_str s = {0};
+    dd_status st = make(d, &s);
+    if (st == DD_OK) st = dd_path_join(path, sizeof path, d->o.out, name);
+    if (st == DD_OK) st = dd_write_file(path, s.p, s.len);
+    dd_str_free(&s);
+    return st;
+}
+
+/* The last images, when the best ones are others. */
+static dd_status write_last(const dd_driver *d)
+{
+    char path[1024];
+    void *bytes;
+    size_t size;
+    const dd_st_entry e = {"images", dd_tensor_view(DD_F32, d->r.syn->images.shape, d->r.syn->images.data)};
+    DD_TRY(dd_path_join(path, sizeof path, d->o.out, "last.safetensors"));
+    DD_TRY(dd_st_write(&e, 1, &bytes, &size));
+    const dd_status s = dd_write_file(path, bytes, size);
+    dd_free(bytes);
+    return s;
+}
+
+static dd_status finish(dd_driver *d)
+{
+    const bool best_is_older = d->best_accuracy >= 0 && d->best_at != d->done;
+    dd_str json = {0};
+    if (best_is_older) DD_TRY(write_last(d));
+    if (d->best_accuracy >= 0) DD_TRY(dd_tensor_copy(&d->r.syn->images, &d->best));
+    const dd_status judged = judge(d, &d->r.syn->images);
+    if (judged == DD_EINTERRUPTED) return interrupted(d);
+    DD_TRY(judged);
+    dd_status s = dd_record_set(d, &json);
+    if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
+    dd_str_free(&json);
+    return s;
+}
+
+static void close_all(dd_driver *d)
+{
+    if (d->method && d->method->fini && d->state) d->method->fini(d->state);
+    if (d->metrics) fclose(d->metrics);
+    dd_free(d->state);
+    dd_free(d->r.class_first);
+    dd_free(d->r.class_items);
+    dd_synset_free(d->r.syn);
+    dd_tensor_fini(&d->best);
+    dd_net_close(d->net);
+    dd_backend_close(d->r.backend);
+    dd_dataset_close(d->data);
+    free(d->items);
+    free(d->val);
+}
+
+static dd_status run(dd_driver *d)
+{
+    bool found = false;
+    DD_TRY(open_method(d));
+    DD_TRY(open_data(d));
+    DD_TRY(open_run(d));
+    DD_TRY(claim_folder(d));
+    DD_TRY(initialise(d)); /* before the folder is made: refuses a class with fewer images than ipc */
+    DD_TRY(d->method->build(&d->r, d->state));
+    DD_TRY(write_config(d));
+    if (d->o.resume) DD_TRY(dd_checkpoint_load(d, &found));
+    if (!found) DD_TRY(dd_record_open(d, 0));
+    DD_TRY(iterate(d));
+    return finish(d);
+}
+
+dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o)
+{
+    memset(out, 0, sizeof *out);
+    dd_driver *d = dd_alloc(1, sizeof *d);
+    if (!d) return dd_fail(DD_ENOMEM, "out of memory for a run");
+    const double start = dd_now();
+    d->o = *o;
+    d->result = out;
+    d->accuracy = d->best_accuracy = -1;
+    dd_status s = run(d);
+    out->iterations = d->done;
+    out->seconds = dd_now() - start;
+    out->peak_bytes = dd_peak_memory();
+    if (s == DD_OK) s = write_text(d, "run.json", dd_record_run);
+    close_all(d);
+    dd_free(d);
+    return s;
+}

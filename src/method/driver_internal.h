@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the driver's three files share: the run, its checkpoint, its records. Seen by method/ only. */
+#ifndef ATTAR_METHOD_DRIVER_INTERNAL_H
+#define ATTAR_METHOD_DRIVER_INTERNAL_H
+#include "base/memory.h"
+#include "method/method_internal.h"
+
+#include <stdio.h>
+
+typedef struct dd_driver {
+    dd_distill_opts o;
+    const dd_method *method;
+    void *state;
+    dd_run r;
+    dd_dataset *data;
+    dd_net *net;
+    int32_t *items, *val; /* owned by free() */
+    int64_t nitems, nval;
+    dd_protocol protocol;
+    char aug[DD_OPT_TEXT];
+    char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
+    FILE *metrics;
+    int64_t done;    /* iterations finished */
+    dd_tensor best;  /* images of the best evaluation so far */
+    double best_accuracy; /* < 0: none yet */
+    int64_t best_at;
+    double started, accuracy;
+    int64_t started_at;
+    dd_distill_result *result;
+} dd_driver;
+
+/* checkpoint.c: OUT/checkpoint/state.safetensors, the one before it kept as state.prev.safetensors. */
+dd_status dd_checkpoint_save(dd_driver *d);
+/* Restores the newest readable one; *found says whether there was any. */
+dd_status dd_checkpoint_load(dd_driver *d, bool *found);
+
+/* record.c */
+dd_status dd_record_config(const dd_driver *d, dd_str *out);      /* config.json: every resolved option */
+dd_status dd_record_check_config(const dd_driver *d, const char *path); /* DD_EEXIST names key and both values */
+dd_status dd_record_set(const dd_driver *d, dd_str *out);         /* set.json, without clocks */
+dd_status dd_record_run(const dd_driver *d, dd_str *out);         /* run.json: time, memory, machine */
+dd_status dd_record_open(dd_driver *d, int64_t length);           /* metrics.jsonl, cut to length bytes */
+void dd_record_loss(dd_driver *d);
+void dd_record_accuracy(dd_driver *d);
+dd_status dd_record_flush(dd_driver *d, int64_t *length);
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a run writes down: config.json (resolved options), metrics.jsonl, set.json and run.json. Clocks and memory figures
+ * go to run.json alone, so that everything else of a resumed run equals the uninterrupted one. Knows data and base. */
+#include "base/fs.h"
+#include "data/json.h"
+#include "method/driver_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static void text(dd_str *s, const char *v)
+{
+    dd_str_add(s, "\"");
+    for (; *v; v++) {
+        if (*v == '"' || *v == '\\') dd_str_addf(s, "\\%c", *v);
+        else if ((unsigned char)*v < 0x20) dd_str_addf(s, "\\u%04x", (unsigned)(unsigned char)*v);
+        else dd_str_addf(s, "%c", *v);
+    }
+    dd_str_add(s, "\"");
+}
+
+static void pair(dd_str *s, const char *key, const char *value, const char *end)
+{
+    text(s, key);
+    dd_str_add(s, ": ");
+    text(s, value);
+    dd_str_add(s, end);
+}
+
+/* Rows of a table as "key": "value" pairs with `indent`; `first` says whether none was written yet. */
+static dd_status rows(dd_str *s, const dd_option *t, const void *src, const char *indent, bool first)
+{
+    char v[DD_OPT_TEXT + 8];
+    for (; t->name; t++) {
+        DD_TRY(dd_options_get(t, src, t->name, v, sizeof v));
+        dd_str_addf(s, "%s\n%s", first ? "" : ",", indent);
+        pair(s, t->name, v, "");
+        first = false;
+    }
+    return DD_OK;
+}
+
+static dd_status finished(const dd_str *s)
+{
+    return s->failed ? dd_fail(DD_ENOMEM, "out of memory for a record") : DD_OK;
+}
+
+dd_status dd_record_config(const dd_driver *d, dd_str *out)
+{
+    dd_str_add(out, "{\n  \"options\": {");
+    DD_TRY(rows(out, dd_driver_options(), &d->o, "    ", true));
+    dd_str_add(out, "\n  },\n  \"method_options\": {");
+    DD_TRY(rows(out, d->method->options, d->state, "    ", true));
+    dd_str_add(out, "\n  },\n  ");
+    pair(out, "net", dd_net_spec(d->net), ",\n  ");
+    pair(out, "aug", d->aug, ",\n  ");
+    pair(out, "data_sha256", d->data->sha256, "\n}\n");
+    return finished(out);
+}
+
+/* These may differ between a run and its resumption. */
+static bool free_to_change(const char *key)
+{
+    static const char *const keys[] = {"out", "iterations", "threads", "resume", "checkpoint_every", "data", NULL};
+    for (int i = 0; keys[i]; i++)
+        if (strcmp(key, keys[i]) == 0) return true;
+    return false;
+}
+
+static dd_status same_rows(const dd_json *was, const dd_option *t, const void *src, const char *path)
+{
+    char now[DD_OPT_TEXT + 8];
+    for (; t->name; t++) {
+        const char *then = dd_json_string(dd_json_get(was, t->name));
+        if (free_to_change(t->name)) continue;
+        DD_TRY(dd_options_get(t, src, t->name, now, sizeof now));
+        if (!then || strcmp(then, now) != 0)
+            return dd_fail(DD_EEXIST, "%s has %s=%s, this run asks for %s; give the same value or another --out", path,
+                           t->name, then ? then : "nothing", now);
+    }
+    return DD_OK;
+}
+
+dd_status dd_record_check_config(const dd_driver *d, const char *path)
+{
+    void *bytes;
+    size_t size;
+    dd_json *doc;
+    DD_TRY(dd_read_file(path, 1 << 20, &bytes, &size));
+    dd_status s = dd_json_parse(&doc, bytes, size, path);
+    dd_free(bytes);
+    DD_TRY(s);
+    const char *hash = dd_json_string(dd_json_get(doc, "data_sha256"));
+    s = same_rows(dd_json_get(doc, "options"), dd_driver_options(), &d->o, path);
+    if (s == DD_OK) s = same_rows(dd_json_get(doc, "method_options"), d->method->options, d->state, path);
+    if (s == DD_OK && (!hash || strcmp(hash, d->data->sha256) != 0))
+        s = dd_fail(DD_EEXIST, "%s was made from data with hash %.12s, this data has %.12s", path, hash ? hash : "none",
+                    d->data->sha256);
+    dd_json_free(doc);
+    return s;
+}
+
+static void accuracies(dd_str *s, const char *key, const dd_eval_result *e)
+{
+    dd_str_addf(s, ",\n  \"%s\": {\"mean\": %.17g, \"std\": %.17g, \"networks\": %" PRId64 ", \"accuracy\": [", key,
+                e->mean, e->std, e->repeats);
+    for (int64_t i = 0; i < e->repeats; i++) dd_str_addf(s, "%s%.17g", i ? ", " : "", e->accuracy[i]);
+    dd_str_add(s, "]}");
+}
+
+static void protocol(dd_str *s, const dd_protocol *p)
+{
+    dd_str_addf(s, ",\n  \"protocol\": {\"name\": \"%s\", \"epochs\": %" PRId64 ", \"batch\": %" PRId64
+                ", \"lr\": %.17g, \"momentum\": %.17g, \"weight_decay\": %.17g, \"aug\": \"%s\"}",
+                p->name, p->epochs, p->batch, p->lr, p->momentum, p->weight_decay, p->aug);
+}
+
+dd_status dd_record_set(const dd_driver *d, dd_str *out)
+{
+    dd_str_addf(out, "{\n  \"format\": \"attar-set-1\",\n  \"attar\": \"%s\",\n  ", dd_version());
+    pair(out, "method", d->method->name, ",\n  ");
+    pair(out, "cite", d->method->cite, ",\n  ");
+    pair(out, "net", dd_net_spec(d->net), ",\n  ");
+    pair(out, "init", d->method->iterations ? d->o.init : d->method->name, ",\n  ");
+    pair(out, "aug", d->aug, ",\n");
+    dd_str_addf(out, "  \"seed\": %" PRId64 ",\n  \"ipc\": %" PRId64 ",\n  \"iterations\": %" PRId64
+                ",\n  \"selected_iteration\": %" PRId64 ",\n  \"selected_on\": \"%s\",\n  \"holdout\": %.17g,\n",
+                d->o.seed, d->o.ipc, d->done, d->best_accuracy >= 0 ? d->best_at : d->done,
+                d->best_accuracy < 0 ? "last iteration" : d->o.paper_compatible ? "test" : "holdout", d->o.holdout);
+    dd_str_add(out, "  \"method_options\": {");
+    DD_TRY(rows(out, d->method->options, d->state, "    ", true));
+    dd_str_add(out, "\n  },\n  \"data\": {");
+    pair(out, "name", d->data_name, ", ");
+    pair(out, "title", d->data->name, ", ");
+    pair(out, "sha256", d->data->sha256, ", ");
+    pair(out, "normalisation", d->data->normalisation, "}");
+    protocol(out, &d->protocol);
+    if (d->result->distilled.repeats) accuracies(out, "result", &d->result->distilled);
+    if (d->result->random.repeats) accuracies(out, "random_real", &d->result->random);
+    dd_str_add(out, "\n}\n");
+    return finished(out);
+}
+
+dd_status dd_record_run(const dd_driver *d, dd_str *out)
+{
+    char host[256] = "", date[64] = "";
+    const time_t now = time(NULL);
+    struct tm tm;
+    gethostname(host, sizeof host - 1);
+    if (gmtime_r(&now, &tm)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    dd_str_addf(out, "{\n  \"seconds\": %.3f,\n  \"iterations\": %" PRId64 ",\n  \"distil_seconds\": %.3f,\n"
+                "  \"evaluation_seconds\": %.3f,\n  \"baseline_seconds\": %.3f,\n  \"peak_bytes\": %" PRId64
+                ",\n  \"threads\": %" PRId64 ",\n  ",
+                d->result->seconds, d->done - d->started_at,
+                d->result->seconds - d->result->distilled.seconds - d->result->random.seconds,
+                d->result->distilled.seconds, d->result->random.seconds, d->result->peak_bytes,
+                d->o.threads > 0 ? d->o.threads : (int64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    pair(out, "host", host, ",\n  ");
+    pair(out, "finished", date, ",\n  ");
+    pair(out, "build", dd_build_info(), "\n}\n");
+    return finished(out);
+}
+
+dd_status dd_record_open(dd_driver *d, int64_t length)
+{
+    char path[1024];
+    DD_TRY(dd_path_join(path, sizeof path, d->o.out, "metrics.jsonl"));
+    if (d->metrics) fclose(d->metrics);
+    d->metrics = fopen(path, "ab");
+    if (!d->metrics) return dd_fail(DD_EIO, "%s: cannot be written: %s", path, strerror(errno));
+    /* lines after the checkpoint will be written again */
+    if (ftruncate(fileno(d->metrics), (off_t)length) != 0)
+        return dd_fail(DD_EIO, "%s: cannot be cut to %" PRId64 " bytes: %s", path, length, strerror(errno));
+    return DD_OK;
+}
+
+void dd_record_loss(dd_driver *d)
+{
+    fprintf(d->metrics, "{\"iteration\": %" PRId64 ", \"loss\": %.9g}\n", d->done, d->r.loss);
+}
+
+void dd_record_accuracy(dd_driver *d)
+{
+    fprintf(d->metrics, "{\"iteration\": %" PRId64 ", \"accuracy\": %.9g, \"on\": \"%s\"}\n", d->done, d->accuracy,
+            d->o.paper_compatible ? "test" : "holdout");
+}
+
+dd_status dd_record_flush(dd_driver *d, int64_t *length)
+{
+    if (fflush(d->metrics) != 0 || ferror(d->metrics) || fsync(fileno(d->metrics)) != 0)
+        return dd_fail(DD_EIO, "%s/metrics.jsonl: writing failed: %s", d->o.out, strerror(errno));
+    *length = (int64_t)ftello(d->metrics);
+    return *length >= 0 ? DD_OK : dd_fail(DD_EIO, "%s/metrics.jsonl: %s", d->o.out, strerror(errno));
+}
