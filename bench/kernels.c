@@ -117,22 +117,36 @@ static void others(const machine *m, int64_t n)
     per_row.stride[0] = 128, per_row.stride[1] = 1, per_row.stride[2] = per_row.stride[3] = 0;
     per_channel.stride[0] = per_channel.stride[2] = per_channel.stride[3] = 0, per_channel.stride[1] = 1;
     swapped.stride[1] = 1, swapped.stride[2] = 128 * 32, swapped.stride[3] = 128; /* channels last in memory */
-    report(m, "mul, equal shapes", (dd_instr){.kind = DD_K_POINTWISE, .ew = DD_EW_MUL, .nsrc = 2, .dst = full, .src = {full, full}}, 0);
-    report(m, "sub, one value per row", (dd_instr){.kind = DD_K_POINTWISE, .ew = DD_EW_SUB, .nsrc = 2, .dst = full, .src = {full, per_row}}, 0);
-    report(m, "mul, one value per channel", (dd_instr){.kind = DD_K_POINTWISE, .ew = DD_EW_MUL, .nsrc = 2, .dst = full, .src = {full, per_channel}}, 0);
+    report(m, "mul, equal shapes",
+           (dd_instr){.kind = DD_K_POINTWISE, .ew = DD_EW_MUL, .nsrc = 2, .dst = full, .src = {full, full}}, 0);
+    report(m, "sub, one value per row",
+           (dd_instr){.kind = DD_K_POINTWISE, .ew = DD_EW_SUB, .nsrc = 2, .dst = full, .src = {full, per_row}}, 0);
+    report(m, "mul, one value per channel",
+           (dd_instr){.kind = DD_K_POINTWISE, .ew = DD_EW_MUL, .nsrc = 2, .dst = full, .src = {full, per_channel}}, 0);
     report(m, "step", (dd_instr){.kind = DD_K_POINTWISE, .ew = DD_EW_STEP, .nsrc = 1, .dst = full, .src = {full}}, 0);
     report(m, "fill", (dd_instr){.kind = DD_K_FILL, .dst = full}, 0);
-    report(m, "copy, channels last to first", (dd_instr){.kind = DD_K_COPY, .nsrc = 1, .dst = full, .src = {swapped}}, 0);
+    report(m, "copy, channels last to first", (dd_instr){.kind = DD_K_COPY, .nsrc = 1, .dst = full, .src = {swapped}},
+           0);
     report(m, "sum over rows", (dd_instr){.kind = DD_K_SUM, .nsrc = 1, .dst = row, .src = {full}}, 0);
     report(m, "summul over rows", (dd_instr){.kind = DD_K_SUMMUL, .nsrc = 2, .dst = row, .src = {full, full}}, 0);
-    report(m, "sum over batch and rows", (dd_instr){.kind = DD_K_SUM, .nsrc = 1, .dst = DENSE(1, 128, 1, 1), .src = {full}}, 0);
-    report(m, "sum over batch", (dd_instr){.kind = DD_K_SUM, .nsrc = 1, .dst = DENSE(1, 128, 32, 32), .src = {full}}, 0);
+    report(m, "sum over batch and rows",
+           (dd_instr){.kind = DD_K_SUM, .nsrc = 1, .dst = DENSE(1, 128, 1, 1), .src = {full}}, 0);
+    report(m, "sum over batch", (dd_instr){.kind = DD_K_SUM, .nsrc = 1, .dst = DENSE(1, 128, 32, 32), .src = {full}},
+           0);
     report(m, "sum of everything", (dd_instr){.kind = DD_K_SUM, .nsrc = 1, .dst = DENSE(1, 1, 1, 1), .src = {full}}, 0);
     const dd_instr pool = {.kind = DD_K_SUMPOOL, .nsrc = 1, .dst = half, .src = {full}, .attr = {2, 2, 2, 2}};
     report(m, "sumpool 2x2", pool, 0);
-    report(m, "sumpool_t 2x2", (dd_instr){.kind = DD_K_SUMPOOL_T, .nsrc = 1, .dst = full, .src = {half}, .attr = {2, 2, 2, 2}}, 0);
-    report(m, "matmul [n,2048][2048,10]", (dd_instr){.kind = DD_K_MATMUL, .nsrc = 2, .dst = DENSE(1, n, 10), .src = {DENSE(1, n, 2048), DENSE(1, 2048, 10)}}, 2.0 * 20480.0 * (double)n);
-    report(m, "sample 3x32x32", (dd_instr){.kind = DD_K_SAMPLE, .nsrc = 2, .dst = DENSE(n, 3, 32, 32), .src = {DENSE(n, 3, 32, 32), DENSE(n, 2, 3)}}, 0);
+    report(m, "sumpool_t 2x2",
+           (dd_instr){.kind = DD_K_SUMPOOL_T, .nsrc = 1, .dst = full, .src = {half}, .attr = {2, 2, 2, 2}}, 0);
+    report(m, "matmul [n,2048][2048,10]",
+           (dd_instr){
+               .kind = DD_K_MATMUL, .nsrc = 2, .dst = DENSE(1, n, 10), .src = {DENSE(1, n, 2048), DENSE(1, 2048, 10)}},
+           2.0 * 20480.0 * (double)n);
+    report(
+        m, "sample 3x32x32",
+        (dd_instr){
+            .kind = DD_K_SAMPLE, .nsrc = 2, .dst = DENSE(n, 3, 32, 32), .src = {DENSE(n, 3, 32, 32), DENSE(n, 2, 3)}},
+        0);
 }
 
 /* Arithmetic peak by a matrix product that stays in cache, bandwidth by one long sum. */
@@ -140,7 +154,12 @@ static void measure(machine *m)
 {
     enum { N = 1536, RUN = 5 };
     float *a = random_floats(64 << 20), *y = random_floats(N * N);
-    dd_instr mm = {.kind = DD_K_MATMUL, .nsrc = 2, .dst = DENSE(1, N, N), .src = {DENSE(1, N, N), DENSE(1, N, N)}, .out = y, .in = {a, a}};
+    dd_instr mm = {.kind = DD_K_MATMUL,
+                   .nsrc = 2,
+                   .dst = DENSE(1, N, N),
+                   .src = {DENSE(1, N, N), DENSE(1, N, N)},
+                   .out = y,
+                   .in = {a, a}};
     dd_instr sum = {.kind = DD_K_SUM, .nsrc = 1, .dst = DENSE(1), .src = {DENSE(64 << 20)}, .out = y, .in = {a}};
     if (m->b->prepare(m->b, &mm) != DD_OK || m->b->prepare(m->b, &sum) != DD_OK) exit(8);
     void *scratch = dd_alloc(sum.scratch + 64, 1);

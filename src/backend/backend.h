@@ -8,20 +8,20 @@
 #include "attar/program.h"
 
 typedef enum dd_kind {
-    DD_K_POINTWISE,  /* dst = ew(src...); all views have dst's dims, any strides (0: broadcast) */
-    DD_K_COPY,       /* dst = src, any strides on both, converts dtype */
-    DD_K_FILL,       /* dst = c, any strides */
-    DD_K_IOTA,       /* dst = index along attr[0]; dst contiguous */
-    DD_K_SUM,        /* dst dims = src dims with reduced axes 1; src any strides, dst contiguous */
-    DD_K_SUMMUL,     /* dst = SUM(src0*src1): as SUM, two sources of equal dims */
-    DD_K_MAXR,       /* as SUM */
-    DD_K_ARGMAX,     /* attr[0] axis; dst i32; contiguous */
-    DD_K_MATMUL,     /* attr ta tb; rank 3, contiguous; optional src2 bias [n] added to every row */
-    DD_K_CONV,       /* attr sh sw ph pw dh dw groups; contiguous; optional src2 bias [O] */
-    DD_K_CONV_DX,    /* src u, w */
-    DD_K_CONV_DW,    /* src x, u */
-    DD_K_SPMM,       /* attr m n transposed; src rowptr col val x */
-    DD_K_SUMPOOL,    /* attr kh kw sh sw ph pw */
+    DD_K_POINTWISE, /* dst = ew(src...); all views have dst's dims, any strides (0: broadcast) */
+    DD_K_COPY,      /* dst = src, any strides on both, converts dtype */
+    DD_K_FILL,      /* dst = c, any strides */
+    DD_K_IOTA,      /* dst = index along attr[0]; dst contiguous */
+    DD_K_SUM,       /* dst dims = src dims with reduced axes 1; src any strides, dst contiguous */
+    DD_K_SUMMUL,    /* dst = SUM(src0*src1): as SUM, two sources of equal dims */
+    DD_K_MAXR,      /* as SUM */
+    DD_K_ARGMAX,    /* attr[0] axis; dst i32; contiguous */
+    DD_K_MATMUL,    /* attr ta tb; rank 3, contiguous; optional src2 bias [n] added to every row */
+    DD_K_CONV,      /* attr sh sw ph pw dh dw groups; contiguous; optional src2 bias [O] */
+    DD_K_CONV_DX,   /* src u, w */
+    DD_K_CONV_DW,   /* src x, u */
+    DD_K_SPMM,      /* attr m n transposed; src rowptr col val x */
+    DD_K_SUMPOOL,   /* attr kh kw sh sw ph pw */
     DD_K_SUMPOOL_T,
     DD_K_POOL_ARGMAX,
     DD_K_GATHER,      /* attr along; src x, index; an index out of range is DD_EINVAL */
@@ -35,8 +35,26 @@ typedef enum dd_kind {
 } dd_kind;
 
 typedef enum dd_ew {
-    DD_EW_NEG, DD_EW_SQRT, DD_EW_EXP, DD_EW_LOG, DD_EW_SIN, DD_EW_COS, DD_EW_TANH, DD_EW_ERF, DD_EW_ACOS, DD_EW_FLOOR,
-    DD_EW_STEP, DD_EW_ADD, DD_EW_SUB, DD_EW_MUL, DD_EW_DIV, DD_EW_MAX, DD_EW_LT, DD_EW_EQ, DD_EW_SELECT, DD_EW_COUNT
+    DD_EW_NEG,
+    DD_EW_SQRT,
+    DD_EW_EXP,
+    DD_EW_LOG,
+    DD_EW_SIN,
+    DD_EW_COS,
+    DD_EW_TANH,
+    DD_EW_ERF,
+    DD_EW_ACOS,
+    DD_EW_FLOOR,
+    DD_EW_STEP,
+    DD_EW_ADD,
+    DD_EW_SUB,
+    DD_EW_MUL,
+    DD_EW_DIV,
+    DD_EW_MAX,
+    DD_EW_LT,
+    DD_EW_EQ,
+    DD_EW_SELECT,
+    DD_EW_COUNT
 } dd_ew;
 
 typedef struct dd_view {

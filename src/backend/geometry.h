@@ -28,10 +28,24 @@ static inline dd_conv_geo dd_conv_geo_of(const dd_instr *in)
         u = &in->src[1];
     }
     const int64_t *a = in->attr;
-    return (dd_conv_geo){.n = x->dim[0], .c = x->dim[1], .h = x->dim[2], .w = x->dim[3], .o = u->dim[1],
-                         .r = k->dim[2], .s = k->dim[3], .p = u->dim[2], .q = u->dim[3], .g = a[6],
-                         .cg = x->dim[1] / a[6], .og = u->dim[1] / a[6], .sh = a[0], .sw = a[1], .ph = a[2],
-                         .pw = a[3], .dh = a[4], .dw = a[5]};
+    return (dd_conv_geo){.n = x->dim[0],
+                         .c = x->dim[1],
+                         .h = x->dim[2],
+                         .w = x->dim[3],
+                         .o = u->dim[1],
+                         .r = k->dim[2],
+                         .s = k->dim[3],
+                         .p = u->dim[2],
+                         .q = u->dim[3],
+                         .g = a[6],
+                         .cg = x->dim[1] / a[6],
+                         .og = u->dim[1] / a[6],
+                         .sh = a[0],
+                         .sw = a[1],
+                         .ph = a[2],
+                         .pw = a[3],
+                         .dh = a[4],
+                         .dw = a[5]};
 }
 
 static inline dd_pool_geo dd_pool_geo_of(const dd_instr *in)
@@ -42,7 +56,16 @@ static inline dd_pool_geo dd_pool_geo_of(const dd_instr *in)
         y = &in->src[0];
     }
     const int64_t *a = in->attr;
-    return (dd_pool_geo){.planes = x->dim[0] * x->dim[1], .h = x->dim[2], .w = x->dim[3], .p = y->dim[2],
-                         .q = y->dim[3], .kh = a[0], .kw = a[1], .sh = a[2], .sw = a[3], .ph = a[4], .pw = a[5]};
+    return (dd_pool_geo){.planes = x->dim[0] * x->dim[1],
+                         .h = x->dim[2],
+                         .w = x->dim[3],
+                         .p = y->dim[2],
+                         .q = y->dim[3],
+                         .kh = a[0],
+                         .kw = a[1],
+                         .sh = a[2],
+                         .sw = a[3],
+                         .ph = a[4],
+                         .pw = a[5]};
 }
 #endif

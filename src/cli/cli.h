@@ -13,9 +13,9 @@ enum { DD_CLI_SETS = 64, DD_CLI_ARGS = 4 };
  * without a value, the row "set" may be repeated, and in STRING rows `choices` is the word that help shows for the
  * value (FILE, DIR, ...). */
 typedef struct dd_command {
-    const char *name, *args; /* "eval", "DIR" */
-    const char *sentence;    /* one line for the list of commands */
-    const char *about;       /* one paragraph */
+    const char *name, *args;    /* "eval", "DIR" */
+    const char *sentence;       /* one line for the list of commands */
+    const char *about;          /* one paragraph */
     const char *examples[2][2]; /* command, what it does */
     const dd_option *options;
     dd_status (*run)(const struct dd_command *self, int argc, char **argv);
@@ -47,7 +47,7 @@ void dd_json_number(FILE *f, double x);    /* null for what JSON cannot say */
 void dd_json_options(FILE *f, const dd_option *table);
 void dd_json_result(FILE *f, const dd_eval_result *r);
 void dd_mean_text(char *buf, size_t size, double mean, double std);
-double dd_cli_clock(void);                /* seconds, monotonic */
+double dd_cli_clock(void); /* seconds, monotonic */
 /* Reads "HxW". DD_EINVAL. */
 dd_status dd_cli_resize(const char *text, dd_data_opts *o);
 

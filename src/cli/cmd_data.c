@@ -15,9 +15,11 @@ typedef struct flags {
 const dd_option dd_data_flags[] = {
     {"data-dir", DD_OPT_STRING, AT(data_dir), "", 0, 0, "DIR", "folder searched first for known data sets"},
     {"resize", DD_OPT_STRING, AT(resize), "", 0, 0, "HxW", "size that images of a folder are brought to"},
-    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL, "images of a folder become 1 grey or 3 colour; 0: as they are"},
+    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL,
+     "images of a folder become 1 grey or 3 colour; 0: as they are"},
     {"classes", DD_OPT_STRING, AT(classes), "", 0, 0, "FILE", "class names, one a line, in the order of their numbers"},
-    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW", "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
+    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW",
+     "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print JSON"},
     {0},
 };
@@ -39,8 +41,8 @@ static void print_data(const dd_dataset *d)
     }
     printf("%-14s %s\n", "sha256", d->sha256);
     for (int64_t c = 0; c < d->classes; c++)
-        printf("class %-8lld %-30s %8lld training %8lld test\n", (long long)c, d->class_names[c], in_class(&d->train, c),
-               in_class(&d->test, c));
+        printf("class %-8lld %-30s %8lld training %8lld test\n", (long long)c, d->class_names[c],
+               in_class(&d->train, c), in_class(&d->test, c));
     if (d->warning[0]) printf("%-14s %s\n", "warning", d->warning);
 }
 
@@ -86,8 +88,10 @@ static dd_status check(const flags *f, const char *path)
     o.channels = f->channels;
     DD_TRY(dd_cli_resize(f->resize, &o));
     DD_TRY(dd_dataset_open(&d, path, &o));
-    if (f->json) print_json(d);
-    else print_data(d);
+    if (f->json)
+        print_json(d);
+    else
+        print_data(d);
     dd_dataset_close(d);
     return DD_OK;
 }

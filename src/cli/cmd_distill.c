@@ -29,7 +29,8 @@ const dd_option dd_distill_flags[] = {
     {"init", DD_OPT_CHOICE, AT(d.init), "real", 0, 0, "real|noise|herding|kcenter|kmeans", "what the images start as"},
     {"aug", DD_OPT_STRING, AT(d.aug), "auto", 0, 0, "LIST",
      "differentiable augmentation, such as color_crop_cutout, or none; auto fits the data set"},
-    {"eval-every", DD_OPT_INT, AT(d.eval_every), "0", 0, 1e9, NULL, "iterations between evaluations; 0: only at the end"},
+    {"eval-every", DD_OPT_INT, AT(d.eval_every), "0", 0, 1e9, NULL,
+     "iterations between evaluations; 0: only at the end"},
     {"eval-repeats", DD_OPT_INT, AT(d.eval_repeats), "3", 1, 64, NULL, "networks trained for the final evaluation"},
     {"protocol", DD_OPT_CHOICE, AT(d.protocol), "dsa", 0, 0, "dc|dsa", "how evaluation networks are trained"},
     {"eval-epochs", DD_OPT_INT, AT(d.eval_epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
@@ -37,14 +38,16 @@ const dd_option dd_distill_flags[] = {
      "fraction of the training data kept aside to choose the best set"},
     {"paper-compatible", DD_OPT_BOOL, AT(d.paper_compatible), "false", 0, 0, NULL,
      "choose the best set on the test data and hold nothing out, as papers do"},
-    {"no-baselines", DD_OPT_BOOL, AT(no_baselines), "false", 0, 0, NULL, "do not evaluate random real images beside it"},
+    {"no-baselines", DD_OPT_BOOL, AT(no_baselines), "false", 0, 0, NULL,
+     "do not evaluate random real images beside it"},
     {"checkpoint-every", DD_OPT_INT, AT(d.checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
     {"backend", DD_OPT_STRING, AT(d.backend), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},
     {"threads", DD_OPT_INT, AT(d.threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
     {"resume", DD_OPT_BOOL, AT(d.resume), "false", 0, 0, NULL, "go on from the checkpoint in the output folder"},
     {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE", "an option of the method; may be repeated"},
     {"resize", DD_OPT_STRING, AT(resize), "", 0, 0, "HxW", "size that images of a folder are brought to"},
-    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL, "images of a folder become 1 grey or 3 colour; 0: as they are"},
+    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL,
+     "images of a folder become 1 grey or 3 colour; 0: as they are"},
     {"classes", DD_OPT_STRING, AT(classes), "", 0, 0, "FILE", "class names, one a line, in the order of their numbers"},
     {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW",
      "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
@@ -89,8 +92,8 @@ static void print_progress(screen *s, const dd_progress *p)
     const long eta = p->eta > 0 && p->eta < 1e8 ? (long)p->eta : 0;
     if (p->accuracy >= 0) snprintf(acc, sizeof acc, "  accuracy %.1f %%", 100 * p->accuracy);
     fprintf(stderr, "%s%lld/%lld  loss %.5g%s  %.3g it/s  %ld:%02ld:%02ld left%s", s->tty ? "\r\033[K" : "",
-            (long long)p->iteration, (long long)p->iterations, p->loss, acc, p->rate, eta / 3600, eta / 60 % 60, eta % 60,
-            s->tty ? "" : "\n");
+            (long long)p->iteration, (long long)p->iterations, p->loss, acc, p->rate, eta / 3600, eta / 60 % 60,
+            eta % 60, s->tty ? "" : "\n");
     s->dirty = s->tty;
     fflush(stderr);
 }
@@ -160,7 +163,8 @@ static void print_json(const flags *f, const dd_distill_result *r)
 
 static dd_status complete(flags *f, const dd_parsed *p, screen *s)
 {
-    if (!f->d.data[0]) return dd_fail(DD_EINVAL, "distill: --data is required: a known data set (attar data list) or a path");
+    if (!f->d.data[0])
+        return dd_fail(DD_EINVAL, "distill: --data is required: a known data set (attar data list) or a path");
     if (!f->d.out[0]) return dd_fail(DD_EINVAL, "distill: --out is required: the folder that receives the set");
     f->d.baselines = !f->no_baselines;
     f->d.sets = p->sets;
@@ -194,7 +198,9 @@ dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
     if (st == DD_EINTERRUPTED)
         return dd_fail(st, "interrupted; a checkpoint is in %s, the same command with --resume goes on", f.d.out);
     if (st != DD_OK) return st;
-    if (f.json) print_json(&f, &r);
-    else print_table(&f, &r);
+    if (f.json)
+        print_json(&f, &r);
+    else
+        print_table(&f, &r);
     return DD_OK;
 }

@@ -63,7 +63,10 @@ static dd_status open_data(job *j, flags *f)
     /* The recorded numbers, so that real and synthetic images are normalised alike. */
     for (int k = 0; k < 2; k++)
         for (int64_t i = 0; i < j->set->c; i++)
-            n += (size_t)snprintf(given + n, sizeof given - n, "%s%.17g", i ? "," : k ? "/" : "",
+            n += (size_t)snprintf(given + n, sizeof given - n, "%s%.17g",
+                                  i   ? ","
+                                  : k ? "/"
+                                      : "",
                                   (k ? j->set->std : j->set->mean)[i]);
     o.normalise = given;
     o.data_dir = f->data_dir[0] ? f->data_dir : NULL;
@@ -97,8 +100,10 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     recall(j->set, f->net, "net", "convnet");
     recall(j->set, f->protocol, "protocol.name", "dsa");
     DD_TRY(dd_protocol_named(&j->protocol, f->protocol, j->data));
-    if (f->epochs >= 0) j->protocol.epochs = f->epochs;
-    else if (recall_real(j->set, "protocol.epochs", &epochs) && epochs >= 1) j->protocol.epochs = (int64_t)epochs;
+    if (f->epochs >= 0)
+        j->protocol.epochs = f->epochs;
+    else if (recall_real(j->set, "protocol.epochs", &epochs) && epochs >= 1)
+        j->protocol.epochs = (int64_t)epochs;
     j->recorded = recall_real(j->set, "result.mean", &j->mean) && recall_real(j->set, "result.std", &j->std);
     return dd_backend_open(&j->backend, f->backend, (int)f->threads);
 }
@@ -117,7 +122,8 @@ static dd_status random_real(job *j, const flags *f, dd_key key)
         if (n < ipc)
             st = dd_fail(DD_EINVAL, "class %s has %lld images, fewer than %lld", d->class_names[c], (long long)n,
                          (long long)ipc);
-        else dd_key_permutation(dd_key_at(key, "random real", (uint64_t)c), n, items + real->m);
+        else
+            dd_key_permutation(dd_key_at(key, "random real", (uint64_t)c), n, items + real->m);
         for (int64_t i = 0; i < ipc && st == DD_OK; i++)
             items[c * ipc + i] = d->train.class_index[first + items[real->m + i]];
     }
@@ -161,11 +167,15 @@ static void print_table(const job *j, const flags *f)
     if (j->random.repeats) print_row("random real", j->random.mean, j->random.std);
     if (j->recorded) print_row("recorded", j->mean, j->std);
     print_row("measured", j->result.mean, j->result.std);
-    printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, %.1f s\n",
+    printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
+           "%.1f s\n",
            j->data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
            (long long)j->protocol.epochs, j->result.seconds);
-    if (!j->recorded) puts("set.json records no result to compare with");
-    else puts(agrees(j) ? "matches the recorded result within the noise" : "differs from the recorded result by more than the noise");
+    if (!j->recorded)
+        puts("set.json records no result to compare with");
+    else
+        puts(agrees(j) ? "matches the recorded result within the noise"
+                       : "differs from the recorded result by more than the noise");
 }
 
 static void print_json(const job *j, const flags *f)
@@ -201,8 +211,10 @@ dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv)
     DD_TRY(dd_cli_parse(c, &f, &p, 1, false, argc, argv));
     dd_status st = prepare(&j, &f, p.args[0]);
     if (st == DD_OK) st = measure(&j, &f);
-    if (st == DD_OK && f.json) print_json(&j, &f);
-    else if (st == DD_OK) print_table(&j, &f);
+    if (st == DD_OK && f.json)
+        print_json(&j, &f);
+    else if (st == DD_OK)
+        print_table(&j, &f);
     if (j.backend) dd_backend_close(j.backend);
     if (j.data) dd_dataset_close(j.data);
     dd_synset_free(j.set);

@@ -34,8 +34,10 @@ const dd_option dd_train_flags[] = {
     {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},
     {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
     {"resize", DD_OPT_STRING, AT(resize), "", 0, 0, "HxW", "size that images of a folder are brought to"},
-    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL, "images of a folder become 1 grey or 3 colour; 0: as they are"},
-    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW", "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
+    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL,
+     "images of a folder become 1 grey or 3 colour; 0: as they are"},
+    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW",
+     "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object at the end and nothing else"},
     {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "print the test accuracy only"},
     {0},
@@ -77,8 +79,10 @@ static void print_curve(const char *title, const double *y, int64_t n, double sc
     }
     printf("\n%s\n", title);
     for (int row = CURVE_HEIGHT - 1; row >= 0; row--) {
-        if (row == CURVE_HEIGHT - 1 || row == 0) printf("%9.3f |", scale * (row ? hi : lo));
-        else printf("%9s |", "");
+        if (row == CURVE_HEIGHT - 1 || row == 0)
+            printf("%9.3f |", scale * (row ? hi : lo));
+        else
+            printf("%9s |", "");
         for (int64_t x = 0; x < width; x++) {
             const double v = y[width > 1 ? x * (n - 1) / (width - 1) : 0];
             const int at = hi > lo ? (int)((v - lo) / (hi - lo) * (CURVE_HEIGHT - 1) + 0.5) : 0;
@@ -115,7 +119,8 @@ static void print_json(const job *j, const flags *f)
 static dd_status prepare(job *j, const flags *f)
 {
     dd_data_opts o = DD_DATA_OPTS_INIT;
-    if (!f->data[0]) return dd_fail(DD_EINVAL, "train: --data is required: a known data set (attar data list) or a path");
+    if (!f->data[0])
+        return dd_fail(DD_EINVAL, "train: --data is required: a known data set (attar data list) or a path");
     o.data_dir = f->data_dir[0] ? f->data_dir : NULL;
     o.normalise = f->normalise;
     o.channels = f->channels;
@@ -143,7 +148,8 @@ static dd_status train(job *j, const flags *f)
     o.weight_decay = f->weight_decay;
     snprintf(o.optimiser, sizeof o.optimiser, "%.15s", f->optimiser);
     snprintf(o.schedule, sizeof o.schedule, "%.15s", f->schedule);
-    if (strlen(f->aug) >= sizeof o.aug) return dd_fail(DD_EINVAL, "--aug is longer than %zu characters", sizeof o.aug - 1);
+    if (strlen(f->aug) >= sizeof o.aug)
+        return dd_fail(DD_EINVAL, "--aug is longer than %zu characters", sizeof o.aug - 1);
     snprintf(o.aug, sizeof o.aug, "%.63s", f->aug);
     j->talk = !f->json && !f->quiet;
     dd_status st = dd_train(&theta, &j->test, j->backend, j->net, j->data, j->train, j->ntrain, j->val, j->nval, &o,
@@ -171,8 +177,10 @@ dd_status dd_cmd_train(const dd_command *c, int argc, char **argv)
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
     dd_status st = prepare(&j, &f);
     if (st == DD_OK) st = train(&j, &f);
-    if (st == DD_OK && f.json) print_json(&j, &f);
-    else if (st == DD_OK) print_end(&j);
+    if (st == DD_OK && f.json)
+        print_json(&j, &f);
+    else if (st == DD_OK)
+        print_end(&j);
     free(j.loss);
     free(j.accuracy);
     free(j.train);

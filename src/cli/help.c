@@ -80,10 +80,13 @@ void dd_help_options(FILE *f, const dd_option *table, const char *dashes)
 void dd_help_main(FILE *f)
 {
     fputs("Usage: attar COMMAND [OPTION]...\n\n", f);
-    dd_wrap(f, "attar distils image data sets: it makes a few synthetic images per class that train a network nearly as "
-               "well as the whole data set does.", 0, 0);
+    dd_wrap(f,
+            "attar distils image data sets: it makes a few synthetic images per class that train a network nearly as "
+            "well as the whole data set does.",
+            0, 0);
     fputs("\nCommands:\n", f);
-    for (int i = 0; dd_command_at(i); i++) fprintf(f, "  %-10s %s\n", dd_command_at(i)->name, dd_command_at(i)->sentence);
+    for (int i = 0; dd_command_at(i); i++)
+        fprintf(f, "  %-10s %s\n", dd_command_at(i)->name, dd_command_at(i)->sentence);
     fputs("  help       show this text, or that of a command: attar help COMMAND\n\n"
           "Options:\n"
           "  --help     show this text\n"
@@ -92,7 +95,8 @@ void dd_help_main(FILE *f)
           "  attar distill --data digits --ipc 1 --out runs/digits\n"
           "  attar eval runs/digits\n\n"
           "attar help --man prints the manual page, attar help --completion bash|zsh|fish\n"
-          "a completion script.\n", f);
+          "a completion script.\n",
+          f);
 }
 
 void dd_help_command(FILE *f, const dd_command *c)
@@ -113,9 +117,12 @@ static void roff(FILE *f, const char *s)
 {
     if (*s == '.' || *s == '\'') fputs("\\&", f);
     for (; *s; s++) {
-        if (*s == '-') fputs("\\-", f);
-        else if (*s == '\\') fputs("\\e", f);
-        else fputc(*s, f);
+        if (*s == '-')
+            fputs("\\-", f);
+        else if (*s == '\\')
+            fputs("\\e", f);
+        else
+            fputc(*s, f);
     }
 }
 
@@ -162,15 +169,19 @@ void dd_man_page(FILE *f)
     fprintf(f, ".TH ATTAR 1 \"\" \"attar %s\" \"User Commands\"\n", dd_version());
     fputs(".SH NAME\nattar \\- distil image data sets\n.SH SYNOPSIS\n.B attar\n.I COMMAND\n[\\fIOPTION\\fR]...\n"
           ".SH DESCRIPTION\nattar makes a few synthetic images per class that train a network nearly as well as the "
-          "whole data set does, and measures how well.\n.SH COMMANDS\n", f);
+          "whole data set does, and measures how well.\n.SH COMMANDS\n",
+          f);
     for (int i = 0; dd_command_at(i); i++) man_command(f, dd_command_at(i));
-    fputs(".SS attar help [COMMAND] [--man] [--completion bash|zsh|fish]\nShows help, this page or a completion script.\n", f);
+    fputs(".SS attar help [COMMAND] [--man] [--completion bash|zsh|fish]\nShows help, this page or a completion "
+          "script.\n",
+          f);
     man_rows(f, "EXIT STATUS", statuses, DD_LEN(statuses));
     man_rows(f, "FILES", files, DD_LEN(files));
     man_rows(f, "ENVIRONMENT", environment, DD_LEN(environment));
     fputs(".SH EXAMPLES\n", f);
     for (int i = 0; dd_command_at(i); i++)
-        for (int k = 0; k < 2; k++) man_item(f, dd_command_at(i)->examples[k][0], "", dd_command_at(i)->examples[k][1], "");
+        for (int k = 0; k < 2; k++)
+            man_item(f, dd_command_at(i)->examples[k][0], "", dd_command_at(i)->examples[k][1], "");
 }
 
 static void bash_names(FILE *f, const dd_command *c)
@@ -181,7 +192,9 @@ static void bash_names(FILE *f, const dd_command *c)
 
 static void complete_bash(FILE *f)
 {
-    fputs("_attar() {\n    local cur=${COMP_WORDS[COMP_CWORD]} words=\n    if ((COMP_CWORD == 1)); then\n        words='", f);
+    fputs(
+        "_attar() {\n    local cur=${COMP_WORDS[COMP_CWORD]} words=\n    if ((COMP_CWORD == 1)); then\n        words='",
+        f);
     for (int i = 0; dd_command_at(i); i++) fprintf(f, "%s ", dd_command_at(i)->name);
     fputs("help --help --version'\n    else\n        case ${COMP_WORDS[1]} in\n", f);
     for (int i = 0; dd_command_at(i); i++) {
@@ -193,15 +206,18 @@ static void complete_bash(FILE *f)
     for (int i = 0; dd_command_at(i); i++) fprintf(f, " %s", dd_command_at(i)->name);
     fputs("' ;;\n        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
           "    [[ $cur == -* || ${#COMPREPLY[@]} -gt 0 ]] || COMPREPLY=($(compgen -f -- \"$cur\"))\n}\n"
-          "complete -o filenames -F _attar attar\n", f);
+          "complete -o filenames -F _attar attar\n",
+          f);
 }
 
 /* Help inside single quotes of zsh or fish, without the characters that end a description. */
 static void quoted(FILE *f, const char *s)
 {
     for (; *s; s++) {
-        if (*s == '\'') fputs("'\\''", f);
-        else fputc(*s == '[' || *s == ']' || *s == ':' ? ' ' : *s, f);
+        if (*s == '\'')
+            fputs("'\\''", f);
+        else
+            fputc(*s == '[' || *s == ']' || *s == ':' ? ' ' : *s, f);
     }
 }
 
@@ -214,7 +230,8 @@ static void complete_zsh(FILE *f)
         fputs("'\n", f);
     }
     fputs("        'help:show help'\n    )\n    if ((CURRENT == 2)); then _describe command commands; return; fi\n"
-          "    local command=$words[2]\n    shift words; ((CURRENT--))\n    case $command in\n", f);
+          "    local command=$words[2]\n    shift words; ((CURRENT--))\n    case $command in\n",
+          f);
     for (int i = 0; dd_command_at(i); i++) {
         fprintf(f, "    %s) _arguments '*:file:_files' ", dd_command_at(i)->name);
         for (const dd_option *o = dd_command_at(i)->options; o->name; o++) {

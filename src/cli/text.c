@@ -9,17 +9,22 @@ void dd_json_text(FILE *f, const char *s)
 {
     fputc('"', f);
     for (; *s; s++) {
-        if (*s == '"' || *s == '\\') fprintf(f, "\\%c", *s);
-        else if ((unsigned char)*s < 0x20) fprintf(f, "\\u%04x", (unsigned)*s);
-        else fputc(*s, f);
+        if (*s == '"' || *s == '\\')
+            fprintf(f, "\\%c", *s);
+        else if ((unsigned char)*s < 0x20)
+            fprintf(f, "\\u%04x", (unsigned)*s);
+        else
+            fputc(*s, f);
     }
     fputc('"', f);
 }
 
 void dd_json_number(FILE *f, double x)
 {
-    if (isfinite(x)) fprintf(f, "%.9g", x);
-    else fputs("null", f);
+    if (isfinite(x))
+        fprintf(f, "%.9g", x);
+    else
+        fputs("null", f);
 }
 
 static const char *type_name(const dd_option *o)

@@ -9,10 +9,10 @@
 #include "graph/node.h"
 
 typedef enum dd_slot_kind {
-    DD_SLOT_ARENA,  /* planned memory, reused within a run */
-    DD_SLOT_CONST,  /* written once after compilation */
-    DD_SLOT_INPUT,  /* bound by the caller, only read */
-    DD_SLOT_OUTPUT  /* bound by the caller */
+    DD_SLOT_ARENA, /* planned memory, reused within a run */
+    DD_SLOT_CONST, /* written once after compilation */
+    DD_SLOT_INPUT, /* bound by the caller, only read */
+    DD_SLOT_OUTPUT /* bound by the caller */
 } dd_slot_kind;
 
 typedef struct dd_slot {
@@ -50,7 +50,7 @@ typedef struct dd_compiled {
     size_t nslot, slot_cap;
     dd_binding *binding;
     size_t nbinding, binding_cap;
-    size_t arena, consts; /* bytes of the two areas */
+    size_t arena, consts;   /* bytes of the two areas */
     dd_program_stats stats; /* arena: without the backend's scratch */
     dd_arena *names;
 } dd_compiled;

@@ -223,8 +223,7 @@ static dd_val untransposed(dd_graph *g, uint32_t id)
 {
     const dd_node *n = dd_graph_node(g, id);
     if (n->shape.rank != 3) return none;
-    if (n->op == DD_OP_PERMUTE)
-        return n->attr[0] == 0 && n->attr[1] == 2 ? (dd_val){n->src[0]} : none;
+    if (n->op == DD_OP_PERMUTE) return n->attr[0] == 0 && n->attr[1] == 2 ? (dd_val){n->src[0]} : none;
     if (n->op != DD_OP_RESHAPE || n->shape.dim[0] != 1) return none;
     const dd_node *p = dd_graph_node(g, n->src[0]);
     if (p->op != DD_OP_PERMUTE || p->shape.rank != 2 || p->shape.dim[0] != n->shape.dim[1]) return none;

@@ -39,8 +39,7 @@ static dd_status check_labels(const dd_tensor *labels, int64_t m, int64_t classe
         return dd_fail(DD_EINVAL,
                        "labels of %" PRId64 " images must be i32 [%" PRId64 "] or f32 [%" PRId64 ",%" PRId64
                        "], these are %s %s",
-                       m, m, m, classes, dd_dtype_name(labels->dtype),
-                       dd_shape_text(labels->shape, text, sizeof text));
+                       m, m, m, classes, dd_dtype_name(labels->dtype), dd_shape_text(labels->shape, text, sizeof text));
     for (int64_t i = 0; hard && i < m; i++)
         if (dd_i32(labels)[i] < 0 || dd_i32(labels)[i] >= classes)
             return dd_fail(DD_EINVAL, "label %" PRId32 " of image %" PRId64 " is outside 0..%" PRId64,
@@ -53,13 +52,15 @@ static dd_status check(const dd_tensor *images, const dd_tensor *labels, const j
     char text[128];
     const dd_dataset *d = j->d;
     const dd_shape s = images->shape;
-    if (images->dtype != DD_F32 || s.rank != 4 || s.dim[0] < 1 || s.dim[1] != d->c || s.dim[2] != d->h || s.dim[3] != d->w)
+    if (images->dtype != DD_F32 || s.rank != 4 || s.dim[0] < 1 || s.dim[1] != d->c || s.dim[2] != d->h ||
+        s.dim[3] != d->w)
         return dd_fail(DD_EINVAL, "images must be f32 [M,%" PRId64 ",%" PRId64 ",%" PRId64 "] as in %s, these are %s",
                        d->c, d->h, d->w, d->name, dd_shape_text(s, text, sizeof text));
     if (j->repeats < 1 || j->repeats > 64)
         return dd_fail(DD_EINVAL, "an evaluation trains 1 to 64 networks, not %" PRId64, j->repeats);
     if (j->p->epochs < 0 || j->p->batch < 1 || !(j->p->lr >= 0))
-        return dd_fail(DD_EINVAL, "protocol %s needs epochs >= 0, batch >= 1 and lr >= 0, not %" PRId64 ", %" PRId64 ", %g",
+        return dd_fail(DD_EINVAL,
+                       "protocol %s needs epochs >= 0, batch >= 1 and lr >= 0, not %" PRId64 ", %" PRId64 ", %g",
                        j->p->name, j->p->epochs, j->p->batch, j->p->lr);
     return check_labels(labels, s.dim[0], d->classes);
 }

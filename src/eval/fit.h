@@ -19,9 +19,9 @@ typedef struct dd_fit {
     const dd_dataset *d;
     dd_fit_source src;
     int64_t batch, pixels, classes;
-    int32_t *order;   /* [n] this epoch's permutation */
-    int32_t *picked;  /* [batch] */
-    float *x, *y;     /* [batch,pixels] [batch,classes] */
+    int32_t *order;  /* [n] this epoch's permutation */
+    int32_t *picked; /* [batch] */
+    float *x, *y;    /* [batch,pixels] [batch,classes] */
 } dd_fit;
 
 /* batch is cut to src.n. Takes the trainer: dd_fit_fini frees it. */
@@ -31,7 +31,8 @@ int64_t dd_fit_steps(const dd_fit *f); /* batches an epoch */
 
 /* Learning rate of a step, counted from 0 over the whole training. */
 typedef double (*dd_rate_fn)(const void *self, int64_t step);
-/* One shuffled epoch, the last short batch kept; loss is the mean over images. A loss that is no number ends it early. */
+/* One shuffled epoch, the last short batch kept; loss is the mean over images. A loss that is no number ends it early.
+ */
 dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *self, dd_key key, double *loss);
 /* Fraction right on n items of a split (items NULL: the first n), `batch` at a time. */
 dd_status dd_fit_accuracy(dd_trainer *t, const dd_dataset *d, const dd_split *split, const int32_t *items, int64_t n,

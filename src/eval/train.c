@@ -33,8 +33,8 @@ static dd_status check_net(const dd_net *net, const dd_dataset *d)
     const dd_image im = dd_net_image(net);
     if (im.c == d->c && im.h == d->h && im.w == d->w && dd_net_classes(net) == d->classes) return DD_OK;
     return dd_fail(DD_EINVAL,
-                   "the network was opened for %" PRId64 "x%" PRId64 "x%" PRId64 " and %" PRId64 " classes, %s has %" PRId64
-                   "x%" PRId64 "x%" PRId64 " and %" PRId64,
+                   "the network was opened for %" PRId64 "x%" PRId64 "x%" PRId64 " and %" PRId64
+                   " classes, %s has %" PRId64 "x%" PRId64 "x%" PRId64 " and %" PRId64,
                    im.c, im.h, im.w, dd_net_classes(net), d->name, d->c, d->h, d->w, d->classes);
 }
 
@@ -42,7 +42,8 @@ static dd_status check(const dd_train_opts *o, int64_t n)
 {
     if (n < 1) return dd_fail(DD_EINVAL, "training needs at least one image");
     if (o->epochs < 1 || o->batch < 1 || !(o->lr >= 0))
-        return dd_fail(DD_EINVAL, "training needs epochs >= 1, batch >= 1 and lr >= 0, not %" PRId64 ", %" PRId64 ", %g",
+        return dd_fail(DD_EINVAL,
+                       "training needs epochs >= 1, batch >= 1 and lr >= 0, not %" PRId64 ", %" PRId64 ", %g",
                        o->epochs, o->batch, o->lr);
     if (!one_of(o->optimiser, "sgd", "adam", "adam"))
         return dd_fail(DD_EINVAL, "the optimiser is sgd or adam, not \"%s\"", o->optimiser);
@@ -64,11 +65,11 @@ static dd_status report(dd_fit *f, const job *j, int64_t epoch, double loss)
 {
     double accuracy = -1;
     if (!isfinite(loss))
-        return dd_fail(DD_ENUMERIC, "the training loss is no number in epoch %" PRId64 "; lower the learning rate from %g",
+        return dd_fail(DD_ENUMERIC,
+                       "the training loss is no number in epoch %" PRId64 "; lower the learning rate from %g",
                        epoch + 1, j->o->lr);
     if (!j->fn) return DD_OK;
-    if (j->val && j->nval > 0)
-        DD_TRY(dd_fit_accuracy(f->trainer, f->d, &f->d->train, j->val, j->nval, 256, &accuracy));
+    if (j->val && j->nval > 0) DD_TRY(dd_fit_accuracy(f->trainer, f->d, &f->d->train, j->val, j->nval, 256, &accuracy));
     if (j->fn(j->self, epoch + 1, j->o->epochs, loss, accuracy)) return DD_OK;
     return dd_fail(DD_EINTERRUPTED, "the training was stopped after epoch %" PRId64 " of %" PRId64, epoch + 1,
                    j->o->epochs);

@@ -15,7 +15,7 @@ struct dd_program {
     dd_compiled c;
     dd_backend *backend;
     dd_workspace arena, consts, scratch;
-    void **bound; /* [nbinding] data of the tensor, NULL: none */
+    void **bound;        /* [nbinding] data of the tensor, NULL: none */
     size_t nonce, nstep; /* prepared instructions */
     bool stale;
 };
@@ -121,8 +121,9 @@ static dd_status check_bind(const dd_binding *b, const dd_tensor *t)
     const char *role = b->output ? "output" : "input";
     if (t->dtype == b->dtype && t->data && dd_shape_count(t->shape) == dd_shape_count(b->shape)) return DD_OK;
     dd_shape_text(b->shape, want, sizeof want);
-    if (!t->data) return dd_fail(DD_EINVAL, "%s \"%s\" needs %s %s, the tensor has no data", role, b->name,
-                                 dd_dtype_name(b->dtype), want);
+    if (!t->data)
+        return dd_fail(DD_EINVAL, "%s \"%s\" needs %s %s, the tensor has no data", role, b->name,
+                       dd_dtype_name(b->dtype), want);
     return dd_fail(DD_EINVAL, "%s \"%s\" is %s %s (%lld elements), the tensor is %s %s (%lld elements)", role, b->name,
                    dd_dtype_name(b->dtype), want, (long long)dd_shape_count(b->shape), dd_dtype_name(t->dtype),
                    dd_shape_text(t->shape, has, sizeof has), (long long)dd_shape_count(t->shape));

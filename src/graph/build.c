@@ -188,7 +188,8 @@ dd_val dd_permute(dd_graph *g, dd_val a, const int *perm)
     bool identical = true;
     const dd_val inner = n->op == DD_OP_PERMUTE ? (dd_val){n->src[0]} : a;
     for (int i = 0; i < rank; i++) {
-        if (perm[i] < 0 || perm[i] >= rank) return dd_poison(g, DD_EINVAL, "PERMUTE: axis %d of rank %d", perm[i], rank);
+        if (perm[i] < 0 || perm[i] >= rank)
+            return dd_poison(g, DD_EINVAL, "PERMUTE: axis %d of rank %d", perm[i], rank);
         attr[i] = n->op == DD_OP_PERMUTE ? n->attr[perm[i]] : perm[i];
         identical = identical && attr[i] == i;
     }
@@ -295,8 +296,7 @@ dd_val dd_matmul(dd_graph *g, dd_val a, dd_val b, bool ta, bool tb)
 static dd_val conv(dd_graph *g, dd_op op, dd_val a, dd_val b, dd_conv_attr c, dd_shape s)
 {
     const dd_val pair[2] = {a, b};
-    const int64_t attr[7] = {c.stride[0],   c.stride[1],   c.pad[0], c.pad[1],
-                             c.dilation[0], c.dilation[1], c.groups};
+    const int64_t attr[7] = {c.stride[0], c.stride[1], c.pad[0], c.pad[1], c.dilation[0], c.dilation[1], c.groups};
     return make(g, op, s, 2, pair, 7, attr);
 }
 

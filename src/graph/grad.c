@@ -65,7 +65,8 @@ void dd_grad(dd_graph *g, dd_val loss, int n, const dd_val wrt[], dd_val out[])
     reach = dd_alloc(size, sizeof *reach);
     part = dd_alloc((size_t)widest(g, last), sizeof *part);
     if (!grad || !reach || !part) {
-        for (int i = 0; i < n; i++) out[i] = dd_poison(g, DD_ENOMEM, "out of memory for the gradient of %u nodes", size);
+        for (int i = 0; i < n; i++)
+            out[i] = dd_poison(g, DD_ENOMEM, "out of memory for the gradient of %u nodes", size);
         goto done;
     }
     mark(g, last, n, wrt, reach);

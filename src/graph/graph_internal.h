@@ -23,7 +23,8 @@ struct dd_graph {
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-dd_val dd_poison(dd_graph *g, dd_status code, const char *fmt, ...);
+dd_val
+dd_poison(dd_graph *g, dd_status code, const char *fmt, ...);
 
 /* Computes dtype and shape of a node from its sources and attributes; the given shape is read where it is an attribute.
  * DD_EINVAL with a sentence naming op and shapes. */

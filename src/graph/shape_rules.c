@@ -235,7 +235,8 @@ static dd_status sample(const ctx *k, dd_shape *s)
     if (x.rank != 4 || a.rank != 3 || a.dim[0] != x.dim[0] || a.dim[1] != 2 || a.dim[2] != 3)
         return bad(k, "needs x [N,C,H,W] and A [N,2,3]");
     if (k->s[1]->dtype != k->s[0]->dtype) return bad(k, "dtypes differ");
-    if (s->rank != 4 || s->dim[0] != x.dim[0] || s->dim[1] != x.dim[1]) return bad(k, "the result needs the same [N,C]");
+    if (s->rank != 4 || s->dim[0] != x.dim[0] || s->dim[1] != x.dim[1])
+        return bad(k, "the result needs the same [N,C]");
     return dd_shape_check(*s);
 }
 

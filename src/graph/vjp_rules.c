@@ -144,8 +144,7 @@ static void vjp_conv(const vjp *v, dd_val *out)
 {
     dd_graph *g = v->g;
     const int64_t *t = v->attr, *a = v->sa.dim, *b = v->sb.dim;
-    const dd_conv_attr at = {
-        {(int)t[0], (int)t[1]}, {(int)t[2], (int)t[3]}, {(int)t[4], (int)t[5]}, (int)t[6]};
+    const dd_conv_attr at = {{(int)t[0], (int)t[1]}, {(int)t[2], (int)t[3]}, {(int)t[4], (int)t[5]}, (int)t[6]};
     if (v->op == DD_OP_CONV) { /* x, w */
         out[0] = dd_conv_dx(g, v->up, v->b, at, a[2], a[3]);
         out[1] = dd_conv_dw(g, v->a, v->up, at, b[2], b[3]);
@@ -217,9 +216,7 @@ void dd_node_vjp(dd_graph *g, uint32_t id, dd_val up, dd_val *out)
     case DD_OP_CONV:
     case DD_OP_CONV_DX:
     case DD_OP_CONV_DW: vjp_conv(&v, out); break;
-    case DD_OP_SPMM:
-        out[3] = dd_spmm(g, v.a, v.b, v.c, up, n.attr[0], n.attr[1], !n.attr[2]);
-        break;
+    case DD_OP_SPMM: out[3] = dd_spmm(g, v.a, v.b, v.c, up, n.attr[0], n.attr[1], !n.attr[2]); break;
     case DD_OP_SUMPOOL:
     case DD_OP_SUMPOOL_T: out[0] = vjp_pool(&v); break;
     case DD_OP_GATHER:

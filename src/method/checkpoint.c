@@ -48,7 +48,8 @@ dd_status dd_checkpoint_save(dd_driver *d)
     size_t size = 0;
     DD_TRY(paths(d, dir, now, prev, sizeof now));
     DD_TRY(dd_record_flush(d, &facts[METRICS]));
-    dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts), a = dd_tensor_view(DD_F64, DD_SHAPE(1), &d->best_accuracy);
+    dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts),
+              a = dd_tensor_view(DD_F64, DD_SHAPE(1), &d->best_accuracy);
     const int n = entries(d, &f, &a, e);
     DD_TRY(dd_make_dir(dir));
     DD_TRY(dd_st_write(e, n, &bytes, &size));
@@ -72,7 +73,8 @@ static dd_status restore(dd_driver *d, const char *path)
     dd_status s = dd_st_parse(&file, bytes, size, path);
     for (int i = 0; i < n && s == DD_OK; i++) {
         const dd_tensor *t = dd_st_find(&file, e[i].name);
-        if (!t) s = dd_fail(DD_EFORMAT, "%s holds no \"%s\"; it is a checkpoint of another method", path, e[i].name);
+        if (!t)
+            s = dd_fail(DD_EFORMAT, "%s holds no \"%s\"; it is a checkpoint of another method", path, e[i].name);
         else if (t->dtype != e[i].t.dtype || !dd_shape_equal(t->shape, e[i].t.shape))
             s = dd_fail(DD_EFORMAT, "%s: \"%s\" has another shape than this run", path, e[i].name);
     }

@@ -20,12 +20,12 @@ const dd_option dd_coreset_options[] = {
      "Epochs on the real data of the network whose features choose; 0: an untrained one."},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
 
-void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items, int32_t *scratch)
+void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items)
 {
     const int64_t first = r->class_first[c], have = r->class_first[c + 1] - first;
     for (int64_t done = 0; done < n; done += have) {
-        dd_key_permutation(dd_key_at(key, "sample", (uint64_t)done), have, scratch);
-        for (int64_t i = 0; i < have && done + i < n; i++) items[done + i] = r->class_items[first + scratch[i]];
+        dd_key_permutation(dd_key_at(key, "sample", (uint64_t)done), have, r->scratch);
+        for (int64_t i = 0; i < have && done + i < n; i++) items[done + i] = r->class_items[first + r->scratch[i]];
     }
 }
 
@@ -60,7 +60,8 @@ static dd_status pool_new(pool *p, const dd_run *r)
     p->picked = dd_alloc(k, sizeof *p->picked);
     p->sum = dd_alloc(w, sizeof *p->sum);
     p->used = dd_alloc(n, 1);
-    if (p->order && p->batch && p->x && p->y && p->f && p->near && p->centre && p->owner && p->picked && p->sum && p->used)
+    if (p->order && p->batch && p->x && p->y && p->f && p->near && p->centre && p->owner && p->picked && p->sum &&
+        p->used)
         return DD_OK;
     return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " embeddings of %" PRId64 " numbers", p->most, p->width);
 }
@@ -68,8 +69,7 @@ static dd_status pool_new(pool *p, const dd_run *r)
 static void pool_fini(pool *p)
 {
     dd_trainer_free(p->trainer);
-    void *all[] = {p->order, p->batch, p->x,      p->y,   p->f,   p->near,
-                   p->centre, p->owner, p->picked, p->sum, p->used};
+    void *all[] = {p->order, p->batch, p->x, p->y, p->f, p->near, p->centre, p->owner, p->picked, p->sum, p->used};
     for (size_t i = 0; i < DD_LEN(all); i++) dd_free(all[i]);
 }
 
@@ -112,8 +112,10 @@ static dd_status embed_class(pool *p, const dd_run *r, int64_t c)
     }
     for (int64_t i = 0; i < n * p->width; i++)
         if (!isfinite(p->f[i]))
-            return dd_fail(DD_ENUMERIC, "the network that chooses images has features that are not finite in class %s; "
-                                        "train it for fewer epochs or choose at random", r->data->class_names[c]);
+            return dd_fail(DD_ENUMERIC,
+                           "the network that chooses images has features that are not finite in class %s; "
+                           "train it for fewer epochs or choose at random",
+                           r->data->class_names[c]);
     return DD_OK;
 }
 
@@ -266,8 +268,10 @@ static dd_status find_rule(const char *name, rule_fn *out)
             *out = rules[i].fn;
             return DD_OK;
         }
-    return dd_fail(DD_ENOTFOUND, "there is no rule \"%s\" to choose images by; the rules are random, herding, kcenter and "
-                                 "kmeans", name);
+    return dd_fail(DD_ENOTFOUND,
+                   "there is no rule \"%s\" to choose images by; the rules are random, herding, kcenter and "
+                   "kmeans",
+                   name);
 }
 
 static dd_status enough(const dd_run *r)
@@ -283,14 +287,10 @@ static dd_status enough(const dd_run *r)
     return DD_OK;
 }
 
-static dd_status select_random(const dd_run *r, dd_key key, int32_t *items)
+static void select_random(const dd_run *r, dd_key key, int32_t *items)
 {
-    int32_t *scratch = dd_alloc((size_t)r->nitems, sizeof *scratch);
-    if (!scratch) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", r->nitems);
     for (int64_t c = 0; c < r->data->classes; c++)
-        dd_run_sample_class(r, c, r->ipc, dd_key_at(key, "class", (uint64_t)c), items + c * r->ipc, scratch);
-    dd_free(scratch);
-    return DD_OK;
+        dd_run_sample_class(r, c, r->ipc, dd_key_at(key, "class", (uint64_t)c), items + c * r->ipc);
 }
 
 static dd_status select_by(pool *p, const dd_run *r, rule_fn rule, int64_t epochs, dd_key key, int32_t *items)
@@ -312,7 +312,10 @@ dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epo
     rule_fn fn = NULL;
     DD_TRY(find_rule(rule, &fn));
     DD_TRY(enough(r));
-    if (!fn) return select_random(r, key, items);
+    if (!fn) {
+        select_random(r, key, items);
+        return DD_OK;
+    }
     pool p = {.width = dd_net_features(r->net), .pixels = r->data->c * r->data->h * r->data->w};
     for (int64_t c = 0; c < r->data->classes; c++) {
         const int64_t n = r->class_first[c + 1] - r->class_first[c];

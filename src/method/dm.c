@@ -26,9 +26,9 @@ typedef struct dm {
     bool siamese;
     pass embed, tail, match;
     dd_tensor theta, speed, grad;
-    float *target; /* [classes,F] */
-    int32_t *items, *scratch;
-    float *params; /* [classes,DD_AUG_PARAMS] one draw a class */
+    float *target;  /* [classes,F] */
+    int32_t *items; /* [classes,batch_real] */
+    float *params;  /* [classes,DD_AUG_PARAMS] one draw a class */
 } dm;
 
 static const dd_option options[] = {
@@ -134,9 +134,8 @@ static dd_status dm_build(dd_run *r, void *state)
     DD_TRY(dd_tensor_init(&m->grad, DD_F32, r->syn->images.shape));
     m->target = dd_alloc((size_t)(classes * f), sizeof *m->target);
     m->items = dd_alloc((size_t)(classes * m->batch_real), sizeof *m->items);
-    m->scratch = dd_alloc((size_t)r->nitems, sizeof *m->scratch);
     m->params = dd_alloc((size_t)classes * DD_AUG_PARAMS, sizeof *m->params);
-    if (!m->target || !m->items || !m->scratch || !m->params)
+    if (!m->target || !m->items || !m->params)
         return dd_fail(DD_ENOMEM, "out of memory for the embeddings of %" PRId64 " classes", classes);
     DD_TRY(pass_build(r, m, &m->embed, false));
     if (m->tail.per) DD_TRY(pass_build(r, m, &m->tail, false));
@@ -175,12 +174,10 @@ static dd_status embed_real(const dd_run *r, dm *m, dd_key key)
     const int64_t classes = r->data->classes, f = dd_net_features(r->net);
     memset(m->target, 0, (size_t)(classes * f) * sizeof *m->target);
     for (int64_t c = 0; c < classes; c++)
-        dd_run_sample_class(r, c, m->batch_real, dd_key_at(key, "real", (uint64_t)c), m->items + c * m->batch_real,
-                            m->scratch);
+        dd_run_sample_class(r, c, m->batch_real, dd_key_at(key, "real", (uint64_t)c), m->items + c * m->batch_real);
     for (int64_t c = 0; c < classes; c += m->embed.groups) {
         int64_t at = 0;
-        for (; at + m->embed.per <= m->batch_real; at += m->embed.per)
-            DD_TRY(embed_chunk(r, m, &m->embed, c, at, key));
+        for (; at + m->embed.per <= m->batch_real; at += m->embed.per) DD_TRY(embed_chunk(r, m, &m->embed, c, at, key));
         if (m->tail.per) DD_TRY(embed_chunk(r, m, &m->tail, c, at, key));
     }
     return DD_OK;
@@ -241,9 +238,9 @@ static void dm_fini(void *state)
     dd_tensor_fini(&m->grad);
     dd_free(m->target);
     dd_free(m->items);
-    dd_free(m->scratch);
     dd_free(m->params);
 }
 
 const dd_method dd_method_dm = {
-    "dm", "Distribution matching", "zhao2023dm", options, sizeof(dm), 20000, 1, dm_build, dm_iterate, dm_saved, dm_fini};
+    "dm",   "Distribution matching", "zhao2023dm", options, sizeof(dm), 20000, 1, dm_build, dm_iterate, dm_saved,
+    dm_fini};

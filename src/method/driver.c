@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The one algorithm that carries all methods: initialise the synthetic set, iterate, evaluate every n, keep the best and
- * the last, checkpoint, and judge the result on the test set beside random real images. Knows everything below method. */
+ * The one algorithm that carries all methods: initialise the synthetic set, iterate, evaluate every n, keep the best
+ * and the last, checkpoint, and judge the result on the test set beside random real images. Knows everything below
+ * method. */
 #include "base/fs.h"
 #include "data/safetensors.h"
 #include "method/driver_internal.h"
@@ -67,7 +68,8 @@ static dd_status apply_sets(dd_driver *d)
         memcpy(key, *s, n);
         key[n] = 0;
         const bool driver = !has_option(d->method->options, key, n) && has_option(driver_table, key, n);
-        DD_TRY(dd_options_set(driver ? driver_table : d->method->options, driver ? (void *)&d->o : d->state, key, eq + 1));
+        DD_TRY(
+            dd_options_set(driver ? driver_table : d->method->options, driver ? (void *)&d->o : d->state, key, eq + 1));
     }
     return DD_OK;
 }
@@ -79,8 +81,10 @@ static dd_status open_method(dd_driver *d)
     if (!d->state) return dd_fail(DD_ENOMEM, "out of memory for method %s", d->method->name);
     DD_TRY(dd_options_defaults(d->method->options, d->state));
     DD_TRY(apply_sets(d));
-    if (!d->method->iterations) d->o.iterations = 0; /* a coreset: build makes the set */
-    else if (d->o.iterations < 0) d->o.iterations = d->method->iterations;
+    if (!d->method->iterations)
+        d->o.iterations = 0; /* a coreset: build makes the set */
+    else if (d->o.iterations < 0)
+        d->o.iterations = d->method->iterations;
     return DD_OK;
 }
 
@@ -97,7 +101,8 @@ static dd_status name_data(dd_driver *d)
     const bool fits = strlen(from) < sizeof d->data_name;
     if (fits) snprintf(d->data_name, sizeof d->data_name, "%s", from);
     free(full);
-    return fits ? DD_OK : dd_fail(DD_EINVAL, "the path of the data is too long: at most %d characters", DD_OPT_TEXT - 1);
+    return fits ? DD_OK
+                : dd_fail(DD_EINVAL, "the path of the data is too long: at most %d characters", DD_OPT_TEXT - 1);
 }
 
 static dd_status open_data(dd_driver *d)
@@ -121,7 +126,9 @@ static dd_status sort_by_class(dd_driver *d)
     int32_t *sorted = dd_alloc((size_t)d->nitems, sizeof *sorted);
     d->r.class_first = first;
     d->r.class_items = sorted;
-    if (!first || !sorted) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", d->nitems);
+    d->r.scratch = dd_alloc((size_t)d->nitems, sizeof *d->r.scratch);
+    if (!first || !sorted || !d->r.scratch)
+        return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", d->nitems);
     int64_t n = 0;
     for (int64_t c = 0; c < classes; c++) {
         first[c] = n;
@@ -166,6 +173,7 @@ static dd_status folder_is_fresh(const char *dir, bool *fresh)
     size_t n;
     *fresh = true;
     if (!dd_exists(dir)) return DD_OK;
+    if (!dd_is_dir(dir)) return dd_fail(DD_EIO, "%s is a file, not a folder; choose another --out", dir);
     DD_TRY(dd_list_dir(dir, &names, &n));
     for (size_t i = 0; i < n; i++) *fresh = *fresh && strstr(names[i], ".tmp.") != NULL;
     dd_list_free(names, n);
@@ -180,7 +188,8 @@ static dd_status claim_folder(dd_driver *d)
     DD_TRY(dd_path_join(config, sizeof config, d->o.out, "config.json"));
     if (d->o.resume && dd_exists(config)) return dd_record_check_config(d, config);
     if (dd_exists(config))
-        return dd_fail(DD_EEXIST, "%s already holds a run; go on with it by --resume, or choose another --out", d->o.out);
+        return dd_fail(DD_EEXIST, "%s already holds a run; go on with it by --resume, or choose another --out",
+                       d->o.out);
     if (d->o.resume && !dd_exists(d->o.out))
         return dd_fail(DD_ENOTFOUND, "%s does not exist, so there is nothing to resume", d->o.out);
     DD_TRY(folder_is_fresh(d->o.out, &fresh));
@@ -226,8 +235,9 @@ static bool report(dd_driver *d)
 {
     const double gone = dd_now() - d->started, done = (double)(d->done - d->started_at);
     const double rate = done > 0 && gone > 0 ? done / gone : 0;
-    const dd_progress p = {d->done, d->o.iterations, d->r.loss, rate,
-                           rate > 0 ? (double)(d->o.iterations - d->done) / rate : 0, d->accuracy};
+    const dd_progress p = {
+        d->done,    d->o.iterations, d->r.loss, rate, rate > 0 ? (double)(d->o.iterations - d->done) / rate : 0,
+        d->accuracy};
     return !d->o.progress || d->o.progress(d->o.self, &p);
 }
 
@@ -249,8 +259,8 @@ static dd_status evaluate_now(dd_driver *d)
     dd_eval_result e;
     const bool test = d->o.paper_compatible;
     DD_TRY(dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
-                       test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval, &d->protocol, 1,
-                       dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d));
+                       test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval, &d->protocol,
+                       1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d));
     d->accuracy = e.mean;
     dd_record_accuracy(d);
     if (e.mean <= d->best_accuracy) return DD_OK;
@@ -264,7 +274,8 @@ static dd_status diverged(dd_driver *d)
     const int64_t at = d->done;
     bool found;
     DD_TRY(dd_checkpoint_load(d, &found));
-    return dd_fail(DD_ENUMERIC, "the loss or a pixel is not finite after iteration %" PRId64
+    return dd_fail(DD_ENUMERIC,
+                   "the loss or a pixel is not finite after iteration %" PRId64
                    "; the checkpoint keeps the state of iteration %" PRId64 ": try a smaller lr_img in another folder",
                    at, found ? d->done : 0);
 }
@@ -323,8 +334,8 @@ static dd_status judge(dd_driver *d, const dd_tensor *images)
 {
     const dd_key key = dd_key_at(d->r.key, "final", 0);
     if (!d->o.eval_repeats) return DD_OK;
-    DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, images, &d->r.syn->labels, &d->data->test,
-                       NULL, 0, &d->protocol, d->o.eval_repeats, key, evaluating, d));
+    DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, images, &d->r.syn->labels,
+                       &d->data->test, NULL, 0, &d->protocol, d->o.eval_repeats, key, evaluating, d));
     return d->o.baselines ? evaluate_random(d, key) : DD_OK;
 }
 
@@ -375,6 +386,7 @@ static void close_all(dd_driver *d)
     dd_free(d->state);
     dd_free(d->r.class_first);
     dd_free(d->r.class_items);
+    dd_free(d->r.scratch);
     dd_synset_free(d->r.syn);
     dd_tensor_fini(&d->best);
     dd_net_close(d->net);

@@ -21,8 +21,8 @@ typedef struct dd_driver {
     char aug[DD_OPT_TEXT];
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
     FILE *metrics;
-    int64_t done;    /* iterations finished */
-    dd_tensor best;  /* images of the best evaluation so far */
+    int64_t done;         /* iterations finished */
+    dd_tensor best;       /* images of the best evaluation so far */
     double best_accuracy; /* < 0: none yet */
     int64_t best_at;
     double started, accuracy;
@@ -36,11 +36,11 @@ dd_status dd_checkpoint_save(dd_driver *d);
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 
 /* record.c */
-dd_status dd_record_config(const dd_driver *d, dd_str *out);      /* config.json: every resolved option */
+dd_status dd_record_config(const dd_driver *d, dd_str *out);            /* config.json: every resolved option */
 dd_status dd_record_check_config(const dd_driver *d, const char *path); /* DD_EEXIST names key and both values */
-dd_status dd_record_set(const dd_driver *d, dd_str *out);         /* set.json, without clocks */
-dd_status dd_record_run(const dd_driver *d, dd_str *out);         /* run.json: time, memory, machine */
-dd_status dd_record_open(dd_driver *d, int64_t length);           /* metrics.jsonl, cut to length bytes */
+dd_status dd_record_set(const dd_driver *d, dd_str *out);               /* set.json, without clocks */
+dd_status dd_record_run(const dd_driver *d, dd_str *out);               /* run.json: time, memory, machine */
+dd_status dd_record_open(dd_driver *d, int64_t length);                 /* metrics.jsonl, cut to length bytes */
 void dd_record_loss(dd_driver *d);
 void dd_record_accuracy(dd_driver *d);
 dd_status dd_record_flush(dd_driver *d, int64_t *length);

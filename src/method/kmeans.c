@@ -5,7 +5,8 @@
 
 static dd_status build(dd_run *r, void *state)
 {
-    return dd_coreset_fill(r, "kmeans", ((const dd_coreset *)state)->train_epochs, dd_key_at(r->key, "coreset", 0), &r->syn->images);
+    return dd_coreset_fill(r, "kmeans", ((const dd_coreset *)state)->train_epochs, dd_key_at(r->key, "coreset", 0),
+                           &r->syn->images);
 }
 
 const dd_method dd_method_kmeans = {

@@ -8,17 +8,18 @@
 /* One run, owned by the driver; methods read it and improve r->syn. */
 typedef struct dd_run {
     const dd_dataset *data;
-    const int32_t *items;   /* training items methods may look at (the holdout is not among them) */
+    const int32_t *items; /* training items methods may look at (the holdout is not among them) */
     int64_t nitems;
-    int64_t *class_first;   /* [classes+1] offsets into class_items */
-    int32_t *class_items;   /* [nitems] r->items sorted by class */
-    dd_synset *syn;         /* class-major; images are what a method changes */
+    int64_t *class_first; /* [classes+1] offsets into class_items */
+    int32_t *class_items; /* [nitems] r->items sorted by class */
+    int32_t *scratch;     /* [nitems] room for dd_run_sample_class */
+    dd_synset *syn;       /* class-major; images are what a method changes */
     int64_t ipc;
     const dd_net *net;
     dd_backend *backend;
     dd_aug aug;
-    dd_key key;             /* of the run: dd_key_at(key, purpose, index) */
-    double loss;            /* set by iterate */
+    dd_key key;  /* of the run: dd_key_at(key, purpose, index) */
+    double loss; /* set by iterate */
 } dd_run;
 
 /* Memory that a checkpoint must hold beside the images: momentum buffers and the like. */
@@ -29,10 +30,10 @@ typedef struct dd_saved {
 
 typedef struct dd_method {
     const char *name, *title, *cite;
-    const dd_option *options;      /* offsets into the method's state */
-    size_t state_size;             /* zeroed, then options filled in, then build */
-    int64_t iterations;            /* default K; 0: a coreset, build alone makes the set */
-    int order;                     /* of derivative */
+    const dd_option *options; /* offsets into the method's state */
+    size_t state_size;        /* zeroed, then options filled in, then build */
+    int64_t iterations;       /* default K; 0: a coreset, build alone makes the set */
+    int order;                /* of derivative */
     dd_status (*build)(dd_run *r, void *state);
     dd_status (*iterate)(dd_run *r, void *state, int64_t it);
     int (*saved)(void *state, dd_saved out[8]); /* returns how many; NULL: none */
@@ -43,10 +44,11 @@ typedef struct dd_method {
 const dd_method *dd_method_at(int i);
 dd_status dd_method_find(const dd_method **out, const char *name);
 
-/* n training items of class c, drawn without replacement (again from the start if n exceeds them). */
-void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items, int32_t *scratch);
+/* Numbers of n training items of class c, drawn without replacement (again from the start if n exceeds them). */
+void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items);
 /* Picks ipc items per class into items [classes*ipc] by "random", "herding", "kcenter" or "kmeans", on embeddings of a
- * network trained on r->items for train_epochs (random needs none). DD_EINVAL names a class with fewer items than ipc. */
+ * network trained on r->items for train_epochs (random needs none). DD_EINVAL names a class with fewer items than ipc.
+ */
 dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epochs, dd_key key, int32_t *items);
 /* What the coreset methods' state is. */
 typedef struct dd_coreset {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a run writes down: config.json (resolved options), metrics.jsonl, set.json and run.json. Clocks and memory figures
- * go to run.json alone, so that everything else of a resumed run equals the uninterrupted one. Knows data and base. */
+ * What a run writes down: config.json (resolved options), metrics.jsonl, set.json and run.json. Clocks and memory
+ * figures go to run.json alone, so that everything else of a resumed run equals the uninterrupted one. Knows data and
+ * base. */
 #include "base/fs.h"
 #include "data/json.h"
 #include "method/driver_internal.h"
@@ -16,9 +17,12 @@ static void text(dd_str *s, const char *v)
 {
     dd_str_add(s, "\"");
     for (; *v; v++) {
-        if (*v == '"' || *v == '\\') dd_str_addf(s, "\\%c", *v);
-        else if ((unsigned char)*v < 0x20) dd_str_addf(s, "\\u%04x", (unsigned)(unsigned char)*v);
-        else dd_str_addf(s, "%c", *v);
+        if (*v == '"' || *v == '\\')
+            dd_str_addf(s, "\\%c", *v);
+        else if ((unsigned char)*v < 0x20)
+            dd_str_addf(s, "\\u%04x", (unsigned)(unsigned char)*v);
+        else
+            dd_str_addf(s, "%c", *v);
     }
     dd_str_add(s, "\"");
 }
@@ -114,7 +118,8 @@ static void accuracies(dd_str *s, const char *key, const dd_eval_result *e)
 
 static void protocol(dd_str *s, const dd_protocol *p)
 {
-    dd_str_addf(s, ",\n  \"protocol\": {\"name\": \"%s\", \"epochs\": %" PRId64 ", \"batch\": %" PRId64
+    dd_str_addf(s,
+                ",\n  \"protocol\": {\"name\": \"%s\", \"epochs\": %" PRId64 ", \"batch\": %" PRId64
                 ", \"lr\": %.17g, \"momentum\": %.17g, \"weight_decay\": %.17g, \"aug\": \"%s\"}",
                 p->name, p->epochs, p->batch, p->lr, p->momentum, p->weight_decay, p->aug);
 }
@@ -127,10 +132,14 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
     pair(out, "net", dd_net_spec(d->net), ",\n  ");
     pair(out, "init", d->method->iterations ? d->o.init : d->method->name, ",\n  ");
     pair(out, "aug", d->aug, ",\n");
-    dd_str_addf(out, "  \"seed\": %" PRId64 ",\n  \"ipc\": %" PRId64 ",\n  \"iterations\": %" PRId64
+    dd_str_addf(out,
+                "  \"seed\": %" PRId64 ",\n  \"ipc\": %" PRId64 ",\n  \"iterations\": %" PRId64
                 ",\n  \"selected_iteration\": %" PRId64 ",\n  \"selected_on\": \"%s\",\n  \"holdout\": %.17g,\n",
                 d->o.seed, d->o.ipc, d->done, d->best_accuracy >= 0 ? d->best_at : d->done,
-                d->best_accuracy < 0 ? "last iteration" : d->o.paper_compatible ? "test" : "holdout", d->o.holdout);
+                d->best_accuracy < 0    ? "last iteration"
+                : d->o.paper_compatible ? "test"
+                                        : "holdout",
+                d->o.holdout);
     dd_str_add(out, "  \"method_options\": {");
     DD_TRY(rows(out, d->method->options, d->state, "    ", true));
     dd_str_add(out, "\n  },\n  \"data\": {");
@@ -152,7 +161,8 @@ dd_status dd_record_run(const dd_driver *d, dd_str *out)
     struct tm tm;
     gethostname(host, sizeof host - 1);
     if (gmtime_r(&now, &tm)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    dd_str_addf(out, "{\n  \"seconds\": %.3f,\n  \"iterations\": %" PRId64 ",\n  \"distil_seconds\": %.3f,\n"
+    dd_str_addf(out,
+                "{\n  \"seconds\": %.3f,\n  \"iterations\": %" PRId64 ",\n  \"distil_seconds\": %.3f,\n"
                 "  \"evaluation_seconds\": %.3f,\n  \"baseline_seconds\": %.3f,\n  \"peak_bytes\": %" PRId64
                 ",\n  \"threads\": %" PRId64 ",\n  ",
                 d->result->seconds, d->done - d->started_at,

@@ -27,8 +27,8 @@ static dd_status add_word(dd_aug *a, const char *word, const char *text)
             return DD_OK;
         }
     const char *near = dd_nearest(word, names);
-    return dd_fail(DD_EINVAL, "\"%s\" in augmentation \"%s\" is none of color, crop, cutout, flip, scale, rotate%s%s", word,
-                   text, near ? "; did you mean " : "", near ? near : "");
+    return dd_fail(DD_EINVAL, "\"%s\" in augmentation \"%s\" is none of color, crop, cutout, flip, scale, rotate%s%s",
+                   word, text, near ? "; did you mean " : "", near ? near : "");
 }
 
 dd_status dd_aug_parse(dd_aug *out, const char *text)
@@ -223,7 +223,6 @@ dd_val dd_augment(dd_graph *g, dd_aug a, dd_val x, dd_val params)
     const dd_shape s = dd_shape_of(g, x);
     params = dd_stop(g, dd_cast(g, params, dd_dtype_of(g, x)));
     if (a.list & DD_AUG_COLOR) x = color(g, x, params, s);
-    if (a.list & WARPS)
-        x = dd_sample(g, x, column(g, params, AFFINE, 6, DD_SHAPE(s.dim[0], 2, 3)), s.dim[2], s.dim[3]);
+    if (a.list & WARPS) x = dd_sample(g, x, column(g, params, AFFINE, 6, DD_SHAPE(s.dim[0], 2, 3)), s.dim[2], s.dim[3]);
     return a.list & DD_AUG_CUTOUT ? cutout(g, x, params, s) : x;
 }

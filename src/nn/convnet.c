@@ -16,7 +16,8 @@ typedef struct convnet_opts {
 } convnet_opts;
 
 static const dd_option options[] = {
-    {"depth", DD_OPT_INT, offsetof(convnet_opts, depth), "3", 1, 5, NULL, "Blocks; each halves the image when it pools."},
+    {"depth", DD_OPT_INT, offsetof(convnet_opts, depth), "3", 1, 5, NULL,
+     "Blocks; each halves the image when it pools."},
     {"width", DD_OPT_INT, offsetof(convnet_opts, width), "128", 1, 4096, NULL, "Filters of a convolution."},
     {"norm", DD_OPT_CHOICE, offsetof(convnet_opts, norm), "instance", 0, 0, "none|batch|layer|instance|group",
      "Normalisation; group has 4 groups."},
@@ -35,7 +36,8 @@ static dd_status check(const void *opts, dd_image im)
     const int64_t grow = 2 * (first_pad(im) - 1), least = (int64_t)1 << o->depth;
     const int64_t side = (im.h < im.w ? im.h : im.w) + grow;
     if (!strcmp(o->norm, "group") && o->width % DD_NORM_GROUPS)
-        return dd_fail(DD_EINVAL, "group norm splits the filters into %d groups, width %" PRId64 " is no multiple of %d",
+        return dd_fail(DD_EINVAL,
+                       "group norm splits the filters into %d groups, width %" PRId64 " is no multiple of %d",
                        DD_NORM_GROUPS, o->width, DD_NORM_GROUPS);
     if (!strcmp(o->pool, "none") || side >= least) return DD_OK;
     return dd_fail(DD_EINVAL,
@@ -59,4 +61,5 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
 }
 
 const dd_net_kind dd_net_convnet = {"convnet", "ConvNet: blocks of 3x3 convolution, norm, activation and pool",
-                                    options, sizeof(convnet_opts), check, build};
+                                    options,   sizeof(convnet_opts),
+                                    check,     build};

@@ -28,5 +28,5 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
     return dd_layer_head(b, "linear", x);
 }
 
-const dd_net_kind dd_net_mlp = {"mlp", "MLP: fully connected, hidden layers of equal width",
-                                options, sizeof(mlp_opts), NULL, build};
+const dd_net_kind dd_net_mlp = {
+    "mlp", "MLP: fully connected, hidden layers of equal width", options, sizeof(mlp_opts), NULL, build};

@@ -28,14 +28,22 @@ static const dd_net_kind *const kinds[] = {
 static const struct {
     const char *alias, *name, *options;
 } aliases[] = {
-    {"ConvNet", "convnet", ""},          {"MLP", "mlp", ""},
-    {"LeNet", "lenet", ""},              {"ConvNetD1", "convnet", "depth=1"},
-    {"ConvNetD2", "convnet", "depth=2"}, {"ConvNetD3", "convnet", "depth=3"},
-    {"ConvNetD4", "convnet", "depth=4"}, {"ConvNetD5", "convnet", "depth=5"},
-    {"ConvNetW32", "convnet", "width=32"},     {"ConvNetW64", "convnet", "width=64"},
-    {"ConvNetW128", "convnet", "width=128"},   {"ConvNetW256", "convnet", "width=256"},
-    {"ConvNetBN", "convnet", "norm=batch"},    {"ConvNetIN", "convnet", "norm=instance"},
-    {"ConvNetLN", "convnet", "norm=layer"},    {"ConvNetGN", "convnet", "norm=group"},
+    {"ConvNet", "convnet", ""},
+    {"MLP", "mlp", ""},
+    {"LeNet", "lenet", ""},
+    {"ConvNetD1", "convnet", "depth=1"},
+    {"ConvNetD2", "convnet", "depth=2"},
+    {"ConvNetD3", "convnet", "depth=3"},
+    {"ConvNetD4", "convnet", "depth=4"},
+    {"ConvNetD5", "convnet", "depth=5"},
+    {"ConvNetW32", "convnet", "width=32"},
+    {"ConvNetW64", "convnet", "width=64"},
+    {"ConvNetW128", "convnet", "width=128"},
+    {"ConvNetW256", "convnet", "width=256"},
+    {"ConvNetBN", "convnet", "norm=batch"},
+    {"ConvNetIN", "convnet", "norm=instance"},
+    {"ConvNetLN", "convnet", "norm=layer"},
+    {"ConvNetGN", "convnet", "norm=group"},
     {"ConvNetNN", "convnet", "norm=none"},
 };
 

@@ -33,7 +33,8 @@ void dd_trainer_restart(dd_trainer *t); /* empties the optimiser state only */
 dd_tensor *dd_trainer_theta(dd_trainer *t);
 /* One step on x [B,C,H,W] and y [B,classes] (f32, any B; programs are cached by size). Augmentation drawn from key,
  * per image. loss may be NULL. */
-dd_status dd_trainer_step(dd_trainer *t, const float *x, const float *y, int64_t n, double lr, dd_key key, double *loss);
+dd_status dd_trainer_step(dd_trainer *t, const float *x, const float *y, int64_t n, double lr, dd_key key,
+                          double *loss);
 /* Logits [n,classes] without augmentation (batch norm: frozen running statistics). */
 dd_status dd_trainer_logits(dd_trainer *t, const float *x, int64_t n, float *logits);
 /* Embeddings [n,F] likewise. */

@@ -186,7 +186,8 @@ static dd_view layout(dd_dtype t, int rank, const int64_t *dim, int how)
     return v;
 }
 
-static const int64_t boxes[][4] = {{1, 1, 1, 1}, {3, 5, 7, 9}, {2, 3, 1, 70}, {64, 40, 3, 2}, {2, 4, 33, 130}, {1, 1, 1, 40000}};
+static const int64_t boxes[][4] = {{1, 1, 1, 1},   {3, 5, 7, 9},    {2, 3, 1, 70},
+                                   {64, 40, 3, 2}, {2, 4, 33, 130}, {1, 1, 1, 40000}};
 
 static void pointwise(void **state)
 {
@@ -206,7 +207,10 @@ static void pointwise(void **state)
 static void pointwise_of_integers(void **state)
 {
     (void)state;
-    dd_instr in = {.kind = DD_K_POINTWISE, .ew = DD_EW_EQ, .nsrc = 2, .dst = DENSE(DD_F32, 5, 7),
+    dd_instr in = {.kind = DD_K_POINTWISE,
+                   .ew = DD_EW_EQ,
+                   .nsrc = 2,
+                   .dst = DENSE(DD_F32, 5, 7),
                    .src = {DENSE(DD_I32, 5, 7), DENSE(DD_I32, 5, 7)}};
     check(in, 0);
 }
@@ -218,13 +222,17 @@ static void copies(void **state)
     for (size_t s = 0; s < DD_LEN(boxes); s++)
         for (int h = 0; h < LAYOUTS; h++)
             for (int g = 0; g < LAYOUTS; g++) {
-                dd_instr in = {.kind = DD_K_COPY, .nsrc = 1, .dst = layout(types[g % 3], 4, boxes[s], h < 3 ? 0 : h),
+                dd_instr in = {.kind = DD_K_COPY,
+                               .nsrc = 1,
+                               .dst = layout(types[g % 3], 4, boxes[s], h < 3 ? 0 : h),
                                .src = {layout(types[h % 3], 4, boxes[s], g)}};
                 check(in, 0);
                 in.src[0].dtype = in.dst.dtype;
                 check(in, 0);
             }
-    const dd_instr up = {.kind = DD_K_COPY, .nsrc = 1, .dst = DENSE(DD_F32, 70, 30, 50),
+    const dd_instr up = {.kind = DD_K_COPY,
+                         .nsrc = 1,
+                         .dst = DENSE(DD_F32, 70, 30, 50),
                          .src = {{DD_F32, 3, {70, 30, 50}, {1, 70, 2100}}}};
     check(up, 0);
 }
@@ -235,7 +243,8 @@ static void fills(void **state)
     static const dd_dtype types[] = {DD_F32, DD_F64, DD_I32};
     for (size_t s = 0; s < DD_LEN(boxes); s++)
         for (int h = 0; h < 9; h++) {
-            dd_instr in = {.kind = DD_K_FILL, .c = -3, .dst = layout(types[h / 3], 4, boxes[s], h % 3 == 0 ? 0 : h % 3 + 3)};
+            dd_instr in = {
+                .kind = DD_K_FILL, .c = -3, .dst = layout(types[h / 3], 4, boxes[s], h % 3 == 0 ? 0 : h % 3 + 3)};
             check(in, 0);
             in.kind = DD_K_IOTA;
             in.attr[0] = h % 3 + 1;
@@ -247,17 +256,21 @@ static void fills(void **state)
 static void reductions(void **state)
 {
     (void)state;
-    static const int64_t shapes[][4] = {{3, 5, 7, 9}, {1, 1, 1, 50000}, {700, 2, 1, 10}, {20, 16, 8, 8}, {1, 1, 1, 1},
-                                        {3000, 1, 1, 70}, {2, 700, 5, 3}};
+    static const int64_t shapes[][4] = {{3, 5, 7, 9}, {1, 1, 1, 50000}, {700, 2, 1, 10}, {20, 16, 8, 8},
+                                        {1, 1, 1, 1}, {3000, 1, 1, 70}, {2, 700, 5, 3}};
     for (size_t s = 0; s < DD_LEN(shapes); s++)
         for (unsigned mask = 0; mask < 16; mask++)
             for (int k = 0; k < 6; k++) {
                 const dd_dtype t = k < 3 ? DD_F32 : DD_F64;
-                dd_instr in = {.kind = k % 3 == 0 ? DD_K_SUM : k % 3 == 1 ? DD_K_SUMMUL : DD_K_MAXR, .nsrc = k % 3 == 1 ? 2 : 1};
+                dd_instr in = {.kind = k % 3 == 0   ? DD_K_SUM
+                                       : k % 3 == 1 ? DD_K_SUMMUL
+                                                    : DD_K_MAXR,
+                               .nsrc = k % 3 == 1 ? 2 : 1};
                 int64_t dim[4];
                 for (int i = 0; i < 4; i++) dim[i] = mask >> i & 1 ? 1 : shapes[s][i];
                 in.dst = dense(t, 4, dim);
-                for (int j = 0; j < 2; j++) in.src[j] = layout(t, 4, shapes[s], (int)(mask + (unsigned)k + (unsigned)j * 2) % LAYOUTS);
+                for (int j = 0; j < 2; j++)
+                    in.src[j] = layout(t, 4, shapes[s], (int)(mask + (unsigned)k + (unsigned)j * 2) % LAYOUTS);
                 check(in, 1e-5);
             }
 }
@@ -380,7 +393,10 @@ static void sparse(void **state)
     static const int32_t rowptr[] = {0, 2, 2, 5, 6}, col[] = {0, 4, 1, 1, 3, 2};
     for (int f = 1; f < 20; f += 6)
         for (int tr = 0; tr < 2; tr++) {
-            dd_instr in = {.kind = DD_K_SPMM, .nsrc = 4, .attr = {4, 5, tr}, .dst = DENSE(DD_F32, tr ? 5 : 4, f),
+            dd_instr in = {.kind = DD_K_SPMM,
+                           .nsrc = 4,
+                           .attr = {4, 5, tr},
+                           .dst = DENSE(DD_F32, tr ? 5 : 4, f),
                            .src = {DENSE(DD_I32, 5), DENSE(DD_I32, 6), DENSE(DD_F32, 6), DENSE(DD_F32, tr ? 4 : 5, f)}};
             in.in[0] = rowptr;
             in.in[1] = col;
@@ -392,15 +408,20 @@ static void pools(void **state)
 {
     (void)state;
     /* h w kh kw sh sw ph pw */
-    static const int64_t cases[][8] = {{8, 8, 2, 2, 2, 2, 0, 0}, {7, 9, 2, 2, 2, 2, 0, 0}, {7, 9, 3, 3, 2, 2, 1, 1},
-                                       {6, 5, 3, 2, 1, 2, 1, 0}, {4, 4, 4, 4, 4, 4, 0, 0}, {9, 9, 2, 3, 3, 4, 1, 1},
+    static const int64_t cases[][8] = {{8, 8, 2, 2, 2, 2, 0, 0},  {7, 9, 2, 2, 2, 2, 0, 0}, {7, 9, 3, 3, 2, 2, 1, 1},
+                                       {6, 5, 3, 2, 1, 2, 1, 0},  {4, 4, 4, 4, 4, 4, 0, 0}, {9, 9, 2, 3, 3, 4, 1, 1},
                                        {32, 32, 2, 2, 2, 2, 0, 0}};
     for (size_t s = 0; s < DD_LEN(cases); s++)
         for (int k = 0; k < 3; k++) {
-            const int64_t *c = cases[s], p = out_size(c[0], c[2], c[4], c[6], 1), q = out_size(c[1], c[3], c[5], c[7], 1);
+            const int64_t *c = cases[s], p = out_size(c[0], c[2], c[4], c[6], 1),
+                          q = out_size(c[1], c[3], c[5], c[7], 1);
             const dd_view x = DENSE(DD_F32, 4, 12, c[0], c[1]), y = DENSE(k == 2 ? DD_I32 : DD_F32, 4, 12, p, q);
-            dd_instr in = {.kind = k == 0 ? DD_K_SUMPOOL : k == 1 ? DD_K_SUMPOOL_T : DD_K_POOL_ARGMAX, .nsrc = 1,
-                           .dst = k == 1 ? x : y, .src = {k == 1 ? y : x}};
+            dd_instr in = {.kind = k == 0   ? DD_K_SUMPOOL
+                                   : k == 1 ? DD_K_SUMPOOL_T
+                                            : DD_K_POOL_ARGMAX,
+                           .nsrc = 1,
+                           .dst = k == 1 ? x : y,
+                           .src = {k == 1 ? y : x}};
             memcpy(in.attr, c + 2, 6 * sizeof *c);
             check(in, 1e-6);
         }
@@ -413,10 +434,14 @@ static void indexing(void **state)
     for (int k = 0; k < 12; k++) {
         const bool along = k & 1, add = k & 2;
         const dd_dtype t = types[k / 4];
-        const dd_view big = along ? DENSE(t, 3, 5, 11) : DENSE(t, 11, 3, 50), index = along ? DENSE(DD_I32, 3, 5, 40) : DENSE(DD_I32, 40);
+        const dd_view big = along ? DENSE(t, 3, 5, 11) : DENSE(t, 11, 3, 50),
+                      index = along ? DENSE(DD_I32, 3, 5, 40) : DENSE(DD_I32, 40);
         const dd_view small = along ? DENSE(t, 3, 5, 40) : DENSE(t, 40, 3, 50);
-        const dd_instr in = {.kind = add ? DD_K_SCATTER_ADD : DD_K_GATHER, .nsrc = 2, .attr = {along},
-                             .dst = add ? big : small, .src = {add ? small : big, index}};
+        const dd_instr in = {.kind = add ? DD_K_SCATTER_ADD : DD_K_GATHER,
+                             .nsrc = 2,
+                             .attr = {along},
+                             .dst = add ? big : small,
+                             .src = {add ? small : big, index}};
         check_with(in, 1e-6, false, 11, true);
     }
 }
@@ -427,8 +452,12 @@ static void index_out_of_range(void **state)
     const int32_t bad[2] = {0, 7};
     const float x[7] = {0};
     float y[2];
-    dd_instr in = {.kind = DD_K_GATHER, .nsrc = 2, .dst = DENSE(DD_F32, 2), .src = {DENSE(DD_F32, 7), DENSE(DD_I32, 2)},
-                   .out = y, .in = {x, bad}};
+    dd_instr in = {.kind = DD_K_GATHER,
+                   .nsrc = 2,
+                   .dst = DENSE(DD_F32, 2),
+                   .src = {DENSE(DD_F32, 7), DENSE(DD_I32, 2)},
+                   .out = y,
+                   .in = {x, bad}};
     for (int r = 0; r < 2; r++) {
         dd_backend *b = open_named(r ? "cpu" : "ref", 1);
         assert_int_equal(run_on(b, in), DD_EINVAL);
@@ -445,17 +474,25 @@ static void sampling(void **state)
     float a[N * 6];
     for (int i = 0; i < N; i++)
         for (int j = 0; j < 6; j++)
-            a[i * 6 + j] = (j == 0 || j == 4 ? 1.0f : 0.0f) + (i == 0 ? 0.0f : (float)((int)rnd(100) - 50) / (j % 3 == 2 ? 10.0f : 100.0f));
+            a[i * 6 + j] = (j == 0 || j == 4 ? 1.0f : 0.0f) +
+                           (i == 0 ? 0.0f : (float)((int)rnd(100) - 50) / (j % 3 == 2 ? 10.0f : 100.0f));
     for (int t = 0; t < 2; t++) {
         const dd_view big = DENSE(DD_F32, N, 3, 13, 17), small = DENSE(DD_F32, N, 3, 11, 8);
-        dd_instr in = {.kind = t ? DD_K_SAMPLE_T : DD_K_SAMPLE, .nsrc = 2, .dst = t ? big : small,
+        dd_instr in = {.kind = t ? DD_K_SAMPLE_T : DD_K_SAMPLE,
+                       .nsrc = 2,
+                       .dst = t ? big : small,
                        .src = {t ? small : big, DENSE(DD_F32, N, 2, 3)}};
         in.in[1] = a;
         check(in, 1e-5);
     }
-    const float shift[6] = {1, 0, 1, 0, 1, -1}, x[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9}, want[9] = {0, 4, 5, 0, 7, 8, 0, 0, 0};
+    const float shift[6] = {1, 0, 1, 0, 1, -1}, x[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9},
+                want[9] = {0, 4, 5, 0, 7, 8, 0, 0, 0};
     float y[9];
-    dd_instr in = {.kind = DD_K_SAMPLE, .nsrc = 2, .dst = DENSE(DD_F32, 1, 1, 3, 3), .out = y, .in = {x, shift},
+    dd_instr in = {.kind = DD_K_SAMPLE,
+                   .nsrc = 2,
+                   .dst = DENSE(DD_F32, 1, 1, 3, 3),
+                   .out = y,
+                   .in = {x, shift},
                    .src = {DENSE(DD_F32, 1, 1, 3, 3), DENSE(DD_F32, 1, 2, 3)}};
     for (int r = 0; r < 2; r++) {
         dd_backend *b = open_named(r ? "cpu" : "ref", 1);
@@ -486,7 +523,8 @@ static void factors(void **state)
     static float a32[B * N * N], l32[B * N * N];
     dd_backend *ref = open_named("ref", 1);
     for (int b = 0; b < B; b++) make_spd(a + b * N * N, N);
-    dd_instr f = {.kind = DD_K_FACTOR, .nsrc = 1, .dst = DENSE(DD_F64, B, N, N), .src = {DENSE(DD_F64, B, N, N)}, .in = {a}};
+    dd_instr f = {
+        .kind = DD_K_FACTOR, .nsrc = 1, .dst = DENSE(DD_F64, B, N, N), .src = {DENSE(DD_F64, B, N, N)}, .in = {a}};
     f.out = l;
     assert_int_equal(run_on(ref, f), DD_OK);
     for (int i = 0; i < B * N * N; i++) {
@@ -499,7 +537,9 @@ static void factors(void **state)
         f.in[0] = t ? (const void *)a32 : (const void *)a;
         f.src[0].dtype = f.dst.dtype = type;
         check_with(f, tol, false, 1, false);
-        dd_instr s = {.kind = DD_K_BACKSOLVE, .nsrc = 2, .dst = DENSE(type, B, N, M),
+        dd_instr s = {.kind = DD_K_BACKSOLVE,
+                      .nsrc = 2,
+                      .dst = DENSE(type, B, N, M),
                       .src = {DENSE(type, B, N, N), DENSE(type, B, N, M)}};
         s.in[0] = t ? (const void *)l32 : (const void *)l;
         check_with(s, t ? 2e-3 : 1e-10, false, 1, false);
@@ -518,8 +558,17 @@ static void solve_inverts(void **state)
     make_spd(a, N);
     for (int i = 0; i < N; i++) rhs[i] = i - 3;
     dd_backend *b = open_named("cpu", 1);
-    const dd_instr f = {.kind = DD_K_FACTOR, .nsrc = 1, .dst = DENSE(DD_F64, 1, N, N), .src = {DENSE(DD_F64, 1, N, N)}, .in = {a}, .out = l};
-    const dd_instr s = {.kind = DD_K_BACKSOLVE, .nsrc = 2, .dst = DENSE(DD_F64, 1, N, 1), .in = {l, rhs}, .out = x,
+    const dd_instr f = {.kind = DD_K_FACTOR,
+                        .nsrc = 1,
+                        .dst = DENSE(DD_F64, 1, N, N),
+                        .src = {DENSE(DD_F64, 1, N, N)},
+                        .in = {a},
+                        .out = l};
+    const dd_instr s = {.kind = DD_K_BACKSOLVE,
+                        .nsrc = 2,
+                        .dst = DENSE(DD_F64, 1, N, 1),
+                        .in = {l, rhs},
+                        .out = x,
                         .src = {DENSE(DD_F64, 1, N, N), DENSE(DD_F64, 1, N, 1)}};
     assert_int_equal(run_on(b, f), DD_OK);
     assert_int_equal(run_on(b, s), DD_OK);
@@ -536,7 +585,12 @@ static void not_positive_definite(void **state)
     (void)state;
     const double a[8] = {1, 0, 0, 1, 1, 2, 2, 1};
     double l[8];
-    const dd_instr f = {.kind = DD_K_FACTOR, .nsrc = 1, .dst = DENSE(DD_F64, 2, 2, 2), .src = {DENSE(DD_F64, 2, 2, 2)}, .in = {a}, .out = l};
+    const dd_instr f = {.kind = DD_K_FACTOR,
+                        .nsrc = 1,
+                        .dst = DENSE(DD_F64, 2, 2, 2),
+                        .src = {DENSE(DD_F64, 2, 2, 2)},
+                        .in = {a},
+                        .out = l};
     for (int r = 0; r < 2; r++) {
         dd_backend *b = open_named(r ? "cpu" : "ref", 1);
         assert_int_equal(run_on(b, f), DD_ENUMERIC);
@@ -594,16 +648,25 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pointwise),       cmocka_unit_test(pointwise_of_integers),
-        cmocka_unit_test(copies),          cmocka_unit_test(fills),
-        cmocka_unit_test(reductions),      cmocka_unit_test(argmaxes),
-        cmocka_unit_test(matmuls),         cmocka_unit_test(convolutions),
-        cmocka_unit_test(trilinear),       cmocka_unit_test(sparse),
-        cmocka_unit_test(pools),           cmocka_unit_test(indexing),
-        cmocka_unit_test(index_out_of_range), cmocka_unit_test(sampling),
-        cmocka_unit_test(factors),         cmocka_unit_test(solve_inverts),
-        cmocka_unit_test(not_positive_definite), cmocka_unit_test(names),
-        cmocka_unit_test(unsupported_dtype), cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pointwise),
+                                       cmocka_unit_test(pointwise_of_integers),
+                                       cmocka_unit_test(copies),
+                                       cmocka_unit_test(fills),
+                                       cmocka_unit_test(reductions),
+                                       cmocka_unit_test(argmaxes),
+                                       cmocka_unit_test(matmuls),
+                                       cmocka_unit_test(convolutions),
+                                       cmocka_unit_test(trilinear),
+                                       cmocka_unit_test(sparse),
+                                       cmocka_unit_test(pools),
+                                       cmocka_unit_test(indexing),
+                                       cmocka_unit_test(index_out_of_range),
+                                       cmocka_unit_test(sampling),
+                                       cmocka_unit_test(factors),
+                                       cmocka_unit_test(solve_inverts),
+                                       cmocka_unit_test(not_positive_definite),
+                                       cmocka_unit_test(names),
+                                       cmocka_unit_test(unsupported_dtype),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -511,8 +511,7 @@ static void check_color(const float *p, const float *x, const float *out)
         y[PLANE + e] = (y[PLANE + e] - m) * (double)p[7] + m;
     }
     for (int e = 0; e < PIXELS; e++) mean += y[e] / PIXELS;
-    for (int e = 0; e < PIXELS; e++)
-        assert_true(fabs((double)out[e] - ((y[e] - mean) * (double)p[8] + mean)) < 1e-5);
+    for (int e = 0; e < PIXELS; e++) assert_true(fabs((double)out[e] - ((y[e] - mean) * (double)p[8] + mean)) < 1e-5);
 }
 
 static void color_follows_its_definition(void **state)
@@ -525,8 +524,7 @@ static void color_follows_its_definition(void **state)
     OK(dd_aug_parse(&a, "color"));
     dd_aug_draw(a, (dd_image){AC, AH, AW}, dd_key_seed(5), false, AN, p);
     augment(b, "color", &x, p, &out);
-    for (int n = 0; n < AN; n++)
-        check_color(p + n * DD_AUG_PARAMS, dd_f32(&x) + n * PIXELS, dd_f32(&out) + n * PIXELS);
+    for (int n = 0; n < AN; n++) check_color(p + n * DD_AUG_PARAMS, dd_f32(&x) + n * PIXELS, dd_f32(&out) + n * PIXELS);
     dd_tensor_fini(&x);
     dd_tensor_fini(&out);
     dd_backend_close(b);
@@ -615,7 +613,8 @@ static void training_is_a_function_of_its_key(void **state)
     for (int round = 0; round < 2; round++) {
         OK(dd_trainer_reset(t, dd_key_seed(1)));
         for (uint64_t s = 0; s < 4; s++)
-            OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), s % 2 ? 5 : 7, 0.05, dd_key_at(dd_key_seed(2), "step", s), NULL));
+            OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), s % 2 ? 5 : 7, 0.05, dd_key_at(dd_key_seed(2), "step", s),
+                               NULL));
         if (!round) OK(dd_tensor_copy(&kept, dd_trainer_theta(t)));
     }
     assert_memory_equal(kept.data, dd_trainer_theta(t)->data, dd_tensor_bytes(&kept));
@@ -653,7 +652,8 @@ static void frozen_statistics_agree_with_the_batch(void **state)
     assert_int_equal(s, 6);
     dd_graph *g = dd_graph_new();
     const dd_val theta = dd_input(g, "theta", DD_F64, DD_SHAPE(dd_net_size(n)));
-    const dd_val x = dd_input(g, "x", DD_F64, DD_SHAPE(N, im.c, im.h, im.w)), st = dd_input(g, "st", DD_F64, DD_SHAPE(s));
+    const dd_val x = dd_input(g, "x", DD_F64, DD_SHAPE(N, im.c, im.h, im.w)),
+                 st = dd_input(g, "st", DD_F64, DD_SHAPE(s));
     const dd_net_out live = dd_net_apply(g, n, theta, x, (dd_val){0}), frozen = dd_net_apply(g, n, theta, x, st);
     assert_int_equal(frozen.stats.id, 0);
     dd_output(g, "live", live.logits);
@@ -694,8 +694,7 @@ static void testing_does_not_mix_images(void **state)
     assert_int_equal(dd_net_features(n), 16);
     OK(dd_trainer_new(&t, b, n, &o));
     OK(dd_trainer_reset(t, dd_key_seed(1)));
-    for (uint64_t s = 0; s < 3; s++)
-        OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), TOYS, 0.05, dd_key_seed(s), NULL));
+    for (uint64_t s = 0; s < 3; s++) OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), TOYS, 0.05, dd_key_seed(s), NULL));
     OK(dd_trainer_logits(t, dd_f32(&x), TOYS, many));
     OK(dd_trainer_features(t, dd_f32(&x), TOYS, f_many));
     for (int i = 0; i < TOYS; i += 7) {

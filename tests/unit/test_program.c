@@ -96,7 +96,11 @@ static void run_all(fixture *f, int nx, const int64_t *x, int ny, const int64_t 
     }
 }
 
-#define COUNTS(...) (int64_t[]){__VA_ARGS__}
+#define COUNTS(...)                                                                                                    \
+    (int64_t[])                                                                                                        \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
 
 static void pointwise_broadcasts(void **state)
 {

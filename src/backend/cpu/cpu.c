@@ -52,8 +52,11 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
 {
     dd_backend *b = dd_alloc(1, sizeof *b);
     if (!b) return dd_fail(DD_ENOMEM, "no memory for the CPU backend");
-    *b = (dd_backend){.name = "cpu", .threads = threads > 0 ? threads : omp_get_num_procs(), .prepare = prepare,
-                      .release = release, .close = close_cpu};
+    *b = (dd_backend){.name = "cpu",
+                      .threads = threads > 0 ? threads : omp_get_num_procs(),
+                      .prepare = prepare,
+                      .release = release,
+                      .close = close_cpu};
     dd_cpu_threads(b);
     const dd_status st = dd_cpu_engine_open(&b->self);
     if (st != DD_OK) {

@@ -63,7 +63,7 @@ INLINE void tile(const int m, const int n, const int width, const corr *z, const
             tap_row(m, n, z, width ? width : z->s, u + k * plane + r * pitch, w + k * z->wk + r * z->wr, acc);
     UNROLL for (int a = 0; a < m; a++)
     {
-        UNROLL for (int i = 0; i < n; i++) *(vec *)(y + (a * z->h + i) * z->w) = acc[a * n + i];
+        UNROLL for (int i = 0; i < n; i++) * (vec *)(y + (a * z->h + i) * z->w) = acc[a * n + i];
     }
 }
 
@@ -117,15 +117,32 @@ WIDE static void take(const corr *z, int64_t m, const float *buf, const float *b
 
 static corr forward_of(const dd_conv_geo *z)
 {
-    return (corr){.k = z->c, .h = round_up(z->p, ROWS), .w = round_up(z->q, LANES), .r = z->r, .s = z->s,
-                  .wm = z->c * z->r * z->s, .wk = z->r * z->s, .wr = z->s, .ws = 1, .top = z->ph, .left = z->pw};
+    return (corr){.k = z->c,
+                  .h = round_up(z->p, ROWS),
+                  .w = round_up(z->q, LANES),
+                  .r = z->r,
+                  .s = z->s,
+                  .wm = z->c * z->r * z->s,
+                  .wk = z->r * z->s,
+                  .wr = z->s,
+                  .ws = 1,
+                  .top = z->ph,
+                  .left = z->pw};
 }
 
 /* The kernel is turned round: steps of rows and columns are negative and start at its last element. */
 static corr backward_of(const dd_conv_geo *z)
 {
-    return (corr){.k = CHUNK, .h = round_up(z->h, ROWS), .w = round_up(z->w, LANES), .r = z->r, .s = z->s,
-                  .wm = z->r * z->s, .wk = z->c * z->r * z->s, .wr = -z->s, .ws = -1, .top = z->r - 1 - z->ph,
+    return (corr){.k = CHUNK,
+                  .h = round_up(z->h, ROWS),
+                  .w = round_up(z->w, LANES),
+                  .r = z->r,
+                  .s = z->s,
+                  .wm = z->r * z->s,
+                  .wk = z->c * z->r * z->s,
+                  .wr = -z->s,
+                  .ws = -1,
+                  .top = z->r - 1 - z->ph,
                   .left = z->s - 1 - z->pw};
 }
 

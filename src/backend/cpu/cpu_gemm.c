@@ -34,9 +34,11 @@ void dd_cpu_solve_lower(dd_dtype t, int64_t n, int64_t m, const void *l, void *x
     for (int step = 0; step < 2; step++) {
         const CBLAS_TRANSPOSE tr = flag(step == 1);
         if (t == DD_F32)
-            cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, tr, CblasNonUnit, (int)n, (int)m, 1.0f, l, (int)n, x, (int)m);
+            cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, tr, CblasNonUnit, (int)n, (int)m, 1.0f, l, (int)n, x,
+                        (int)m);
         else
-            cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, tr, CblasNonUnit, (int)n, (int)m, 1.0, l, (int)n, x, (int)m);
+            cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, tr, CblasNonUnit, (int)n, (int)m, 1.0, l, (int)n, x,
+                        (int)m);
     }
 }
 
@@ -56,11 +58,11 @@ static void one(const product *p, const dd_instr *in, int64_t t)
     const int lda = p->ta ? p->m : p->k, ldb = p->tb ? p->k : p->n;
     if (bias) spread_bias(p, in->in[2], y, size);
     if (p->f64)
-        cblas_dgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0, (const double *)(const void *)a, lda,
-                    (const double *)(const void *)b, ldb, bias ? 1.0 : 0.0, (double *)(void *)y, p->n);
+        cblas_dgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0, (const double *)(const void *)a,
+                    lda, (const double *)(const void *)b, ldb, bias ? 1.0 : 0.0, (double *)(void *)y, p->n);
     else
-        cblas_sgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0f, (const float *)(const void *)a, lda,
-                    (const float *)(const void *)b, ldb, bias ? 1.0f : 0.0f, (float *)(void *)y, p->n);
+        cblas_sgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0f, (const float *)(const void *)a,
+                    lda, (const float *)(const void *)b, ldb, bias ? 1.0f : 0.0f, (float *)(void *)y, p->n);
 }
 
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
@@ -68,8 +70,14 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     (void)scratch;
     const bool ta = in->attr[0] != 0;
     const int64_t m = in->dst.dim[1], n = in->dst.dim[2], k = in->src[0].dim[ta ? 1 : 2];
-    const product p = {.ta = ta, .tb = in->attr[1] != 0, .f64 = in->dst.dtype == DD_F64, .m = (int)m, .n = (int)n,
-                       .k = (int)k, .batch = in->dst.dim[0], .sa = in->src[0].dim[0] == 1 ? 0 : m * k,
+    const product p = {.ta = ta,
+                       .tb = in->attr[1] != 0,
+                       .f64 = in->dst.dtype == DD_F64,
+                       .m = (int)m,
+                       .n = (int)n,
+                       .k = (int)k,
+                       .batch = in->dst.dim[0],
+                       .sa = in->src[0].dim[0] == 1 ? 0 : m * k,
                        .sb = in->src[1].dim[0] == 1 ? 0 : k * n};
     dd_cpu_threads(b);
     if (p.batch > 1 && m * n * k < SMALL) {

@@ -81,7 +81,6 @@ static dd_status scatter(dd_backend *b, const dd_instr *in, void *scratch)
 dd_status dd_cpu_index_prepare(dd_backend *b, dd_instr *in)
 {
     (void)b;
-    if (in->src[0].dtype == DD_F32 && in->dst.dtype == DD_F32)
-        in->launch = in->kind == DD_K_GATHER ? gather : scatter;
+    if (in->src[0].dtype == DD_F32 && in->dst.dtype == DD_F32) in->launch = in->kind == DD_K_GATHER ? gather : scatter;
     return DD_OK;
 }

@@ -15,7 +15,7 @@ struct dd_cpu_state {
 
 /* Loop functions are compiled for several instruction sets and chosen when the program loads. Sanitizers run before
  * the choice can be made, and clang 14 does not know the attribute. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) &&                \
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) &&               \
     !defined(__SANITIZE_THREAD__)
 #define DD_SIMD __attribute__((target_clones("default", "avx2", "avx512f")))
 #else

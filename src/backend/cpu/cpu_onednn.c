@@ -251,13 +251,16 @@ static dnnl_status_t open_port(port *t, const device *d, const_dnnl_primitive_de
 /* Which argument each operand of the instruction is. */
 static void name_ports(plan *p, const dd_instr *in, const dnnl_memory_desc_t plain[4])
 {
-    static const port roles[3][PORTS] = {
-        {{.arg = DNNL_ARG_SRC, .operand = 0}, {.arg = DNNL_ARG_WEIGHTS, .operand = 1},
-         {.arg = DNNL_ARG_DST, .operand = -1}, {.arg = DNNL_ARG_BIAS, .operand = 2}},
-        {{.arg = DNNL_ARG_DIFF_SRC, .operand = -1}, {.arg = DNNL_ARG_WEIGHTS, .operand = 1},
-         {.arg = DNNL_ARG_DIFF_DST, .operand = 0}},
-        {{.arg = DNNL_ARG_SRC, .operand = 0}, {.arg = DNNL_ARG_DIFF_WEIGHTS, .operand = -1},
-         {.arg = DNNL_ARG_DIFF_DST, .operand = 1}}};
+    static const port roles[3][PORTS] = {{{.arg = DNNL_ARG_SRC, .operand = 0},
+                                          {.arg = DNNL_ARG_WEIGHTS, .operand = 1},
+                                          {.arg = DNNL_ARG_DST, .operand = -1},
+                                          {.arg = DNNL_ARG_BIAS, .operand = 2}},
+                                         {{.arg = DNNL_ARG_DIFF_SRC, .operand = -1},
+                                          {.arg = DNNL_ARG_WEIGHTS, .operand = 1},
+                                          {.arg = DNNL_ARG_DIFF_DST, .operand = 0}},
+                                         {{.arg = DNNL_ARG_SRC, .operand = 0},
+                                          {.arg = DNNL_ARG_DIFF_WEIGHTS, .operand = -1},
+                                          {.arg = DNNL_ARG_DIFF_DST, .operand = 1}}};
     p->nport = in->kind == DD_K_CONV && in->nsrc > 2 ? 4 : 3;
     for (int i = 0; i < p->nport; i++) {
         p->port[i] = roles[in->kind - DD_K_CONV][i];

@@ -16,7 +16,7 @@ typedef struct plan {
     dd_cpu_state base;
     dd_nest nest;
     dd_row_map row;
-    int outer;            /* axes of the walk: rank - 1, or rank - 2 when tiled */
+    int outer; /* axes of the walk: rank - 1, or rank - 2 when tiled */
     int64_t len, pieces, piece, units;
     bool tiled;
     double fill64;
@@ -93,7 +93,8 @@ static void choose_inner(dd_nest *z)
 static bool choose_tiles(dd_nest *z)
 {
     const int j = z->rank - 1;
-    if (z->rank < 2 || z->stride[0][j] != 1 || z->dim[j] < SHORT || z->stride[1][j] * z->stride[1][j] <= 1) return false;
+    if (z->rank < 2 || z->stride[0][j] != 1 || z->dim[j] < SHORT || z->stride[1][j] * z->stride[1][j] <= 1)
+        return false;
     for (int i = 0; i < j; i++)
         if (z->stride[1][i] * z->stride[1][i] == 1 && z->dim[i] >= SHORT) {
             dd_nest_swap(z, i, j - 1);

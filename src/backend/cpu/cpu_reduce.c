@@ -85,7 +85,8 @@ static void fold_task(const plan *p, const dd_instr *in, double *part, int64_t t
 
 static void into_task(const plan *p, const dd_instr *in, double *part, int64_t task)
 {
-    const int64_t k = task % p->blocks, at = task / p->blocks % p->pieces * p->piece, row = task / p->blocks / p->pieces;
+    const int64_t k = task % p->blocks, at = task / p->blocks % p->pieces * p->piece,
+                  row = task / p->blocks / p->pieces;
     const int64_t n = p->len - at < p->piece ? p->len - at : p->piece, first = p->rows * k / p->blocks;
     const dd_cursor a = dd_cursor_at(&p->kept, p->kept.rank, row);
     dd_cursor g = dd_cursor_at(&p->gone, p->gone.rank, first);

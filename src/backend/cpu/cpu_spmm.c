@@ -35,8 +35,7 @@ static void columns(const dd_instr *in, int64_t c0, int64_t c1)
     const int64_t m = in->attr[0], n = in->dst.dim[0], f = in->dst.dim[1];
     for (int64_t i = 0; i < n; i++) memset(y + i * f + c0, 0, (size_t)(c1 - c0) * sizeof *y);
     for (int64_t i = 0; i < m; i++)
-        for (int32_t e = rowptr[i]; e < rowptr[i + 1]; e++)
-            axpy(c1 - c0, val[e], x + i * f + c0, y + col[e] * f + c0);
+        for (int32_t e = rowptr[i]; e < rowptr[i + 1]; e++) axpy(c1 - c0, val[e], x + i * f + c0, y + col[e] * f + c0);
 }
 
 static dd_status transposed(dd_backend *b, const dd_instr *in, void *scratch)

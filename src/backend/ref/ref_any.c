@@ -191,7 +191,8 @@ static dd_status gather(dd_backend *b, const dd_instr *in, void *scratch)
 dd_kernel dd_ref_any(dd_kind kind)
 {
     static const dd_kernel table[DD_K_COUNT] = {
-        [DD_K_POINTWISE] = pointwise, [DD_K_COPY] = copy, [DD_K_FILL] = fill, [DD_K_IOTA] = iota, [DD_K_SUM] = reduce,
-        [DD_K_SUMMUL] = reduce, [DD_K_MAXR] = reduce, [DD_K_GATHER] = gather, [DD_K_SCATTER_ADD] = gather};
+        [DD_K_POINTWISE] = pointwise, [DD_K_COPY] = copy,     [DD_K_FILL] = fill,
+        [DD_K_IOTA] = iota,           [DD_K_SUM] = reduce,    [DD_K_SUMMUL] = reduce,
+        [DD_K_MAXR] = reduce,         [DD_K_GATHER] = gather, [DD_K_SCATTER_ADD] = gather};
     return table[kind];
 }

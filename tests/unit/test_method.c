@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every row of the table of methods: a few iterations on the digits, and a stopped run that resumes to the same bytes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "attar/method.h"
+#include "base/fs.h"
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct place {
+    char dir[200];
+} place;
+
+static int make_place(void **state)
+{
+    static place p; /* the test's fixture */
+    snprintf(p.dir, sizeof p.dir, "%s/attar-method-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    *state = &p;
+    return mkdtemp(p.dir) ? 0 : -1;
+}
+
+static int clear_place(void **state)
+{
+    char command[300];
+    snprintf(command, sizeof command, "rm -r '%s'", ((place *)*state)->dir);
+    return system(command);
+}
+
+static void options(dd_distill_opts *o, const place *p, const char *method, const char *name)
+{
+    assert_int_equal(dd_distill_defaults(o), DD_OK);
+    snprintf(o->method, sizeof o->method, "%s", method);
+    snprintf(o->data, sizeof o->data, "digits");
+    snprintf(o->net, sizeof o->net, "convnet:depth=1,width=8");
+    assert_int_equal(dd_path_join(o->out, sizeof o->out, p->dir, name), DD_OK);
+    o->ipc = 2;
+    o->iterations = 7;
+    o->eval_repeats = 0;
+    o->threads = 1;
+    o->checkpoint_every = 2;
+}
+
+static void same_file(const dd_distill_opts *a, const dd_distill_opts *b, const char *name)
+{
+    char pa[600], pb[600];
+    void *da, *db;
+    size_t na, nb;
+    dd_path_join(pa, sizeof pa, a->out, name);
+    dd_path_join(pb, sizeof pb, b->out, name);
+    assert_int_equal(dd_read_file(pa, SIZE_MAX / 2, &da, &na), DD_OK);
+    assert_int_equal(dd_read_file(pb, SIZE_MAX / 2, &db, &nb), DD_OK);
+    assert_int_equal(na, nb);
+    assert_memory_equal(da, db, na);
+    dd_free(da);
+    dd_free(db);
+}
+
+static bool stop_at(void *self, const dd_progress *p)
+{
+    return p->iteration != *(int64_t *)self;
+}
+
+static void every_method_makes_a_set_and_resumes(void **state)
+{
+    const char *const sets[] = {"train_epochs=1", NULL};
+    for (int i = 0; i < dd_method_count(); i++) {
+        dd_distill_opts whole, cut;
+        dd_distill_result r;
+        dd_synset *s;
+        char name[64];
+        snprintf(name, sizeof name, "%s-whole", dd_method_name(i));
+        options(&whole, *state, dd_method_name(i), name);
+        for (const dd_option *t = dd_method_options(i); t->name; t++)
+            if (strcmp(t->name, "train_epochs") == 0) whole.sets = sets;
+        assert_int_equal(dd_distill(&r, &whole), DD_OK);
+        assert_int_equal(dd_synset_load(&s, whole.out), DD_OK);
+        assert_int_equal(s->m, 20);
+        for (int64_t k = 0; k < dd_shape_count(s->images.shape); k++) assert_true(isfinite(dd_f32(&s->images)[k]));
+        for (int64_t k = 0; k < s->m; k++) assert_int_equal(dd_i32(&s->labels)[k], k / 2);
+        dd_synset_free(s);
+        if (r.iterations == 0) continue; /* a coreset has nothing to resume */
+        for (int64_t at = 1; at < 7; at += 2) {
+            cut = whole;
+            snprintf(name, sizeof name, "%s-%d", dd_method_name(i), (int)at);
+            assert_int_equal(dd_path_join(cut.out, sizeof cut.out, ((place *)*state)->dir, name), DD_OK);
+            cut.progress = stop_at;
+            cut.self = &at;
+            assert_int_equal(dd_distill(&r, &cut), DD_EINTERRUPTED);
+            cut.progress = NULL;
+            cut.resume = true;
+            assert_int_equal(dd_distill(&r, &cut), DD_OK);
+            same_file(&whole, &cut, "set.safetensors");
+            same_file(&whole, &cut, "set.json");
+            same_file(&whole, &cut, "metrics.jsonl");
+            same_file(&whole, &cut, "grid.png");
+        }
+    }
+}
+
+static void the_best_set_is_kept_and_selection_resumes(void **state)
+{
+    dd_distill_opts whole, cut;
+    dd_distill_result r;
+    int64_t at = 4;
+    options(&whole, *state, "dm", "best");
+    whole.eval_every = 2;
+    whole.eval_epochs = 2;
+    assert_int_equal(dd_distill(&r, &whole), DD_OK);
+    cut = whole;
+    assert_int_equal(dd_path_join(cut.out, sizeof cut.out, ((place *)*state)->dir, "best-cut"), DD_OK);
+    cut.progress = stop_at;
+    cut.self = &at;
+    assert_int_equal(dd_distill(&r, &cut), DD_EINTERRUPTED);
+    cut.progress = NULL;
+    cut.resume = true;
+    assert_int_equal(dd_distill(&r, &cut), DD_OK);
+    same_file(&whole, &cut, "set.safetensors");
+    same_file(&whole, &cut, "set.json");
+    same_file(&whole, &cut, "metrics.jsonl");
+}
+
+static void refusals_say_what_to_do(void **state)
+{
+    dd_distill_opts o;
+    dd_distill_result r;
+    options(&o, *state, "dmm", "refused");
+    assert_int_equal(dd_distill(&r, &o), DD_ENOTFOUND);
+    assert_non_null(strstr(dd_last_error(), "\"dm\""));
+    options(&o, *state, "dm", "refused");
+    const char *const wrong[] = {"lr_imgs=1", NULL};
+    o.sets = wrong;
+    assert_int_equal(dd_distill(&r, &o), DD_ENOTFOUND);
+    assert_non_null(strstr(dd_last_error(), "lr_img"));
+    options(&o, *state, "dm", "refused");
+    o.ipc = 1000;
+    assert_int_equal(dd_distill(&r, &o), DD_EINVAL);
+    assert_non_null(strstr(dd_last_error(), "1000"));
+    assert_false(dd_exists(o.out));
+    options(&o, *state, "dm", "refused");
+    assert_int_equal(dd_distill(&r, &o), DD_OK);
+    assert_int_equal(dd_distill(&r, &o), DD_EEXIST);
+    o.resume = true;
+    o.seed = 5;
+    assert_int_equal(dd_distill(&r, &o), DD_EEXIST);
+    assert_non_null(strstr(dd_last_error(), "seed=0"));
+}
+
+static void divergence_keeps_the_checkpoint(void **state)
+{
+    dd_distill_opts o;
+    dd_distill_result r;
+    const char *const wild[] = {"lr_img=1e9", NULL};
+    options(&o, *state, "dm", "diverges");
+    o.sets = wild;
+    o.iterations = 60;
+    /* without a norm the features grow with the pixels, so the first huge step feeds itself */
+    snprintf(o.net, sizeof o.net, "convnet:depth=1,width=8,norm=none");
+    assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+    assert_non_null(strstr(dd_last_error(), "lr_img"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_method_makes_a_set_and_resumes),
+        cmocka_unit_test(the_best_set_is_kept_and_selection_resumes),
+        cmocka_unit_test(refusals_say_what_to_do),
+        cmocka_unit_test(divergence_keeps_the_checkpoint),
+    };
+    return cmocka_run_group_tests(tests, make_place, clear_place);
+}
