@@ -121,7 +121,7 @@ void direct_reduce(const op_case *c, dd_shape out, const double *const *in, doub
             unravel(s, k, at);
             if (!in_group(out, at, o)) continue;
             sum += in[0][k];
-            if (in[0][k] > best) arg = (double)at[c->p[0]];
+            if (c->op == DD_OP_ARGMAX && in[0][k] > best) arg = (double)at[c->p[0]];
             best = fmax(best, in[0][k]);
         }
         y[i] = c->op == DD_OP_SUM ? sum : c->op == DD_OP_MAXR ? best : arg;
