@@ -242,5 +242,5 @@ static void dm_fini(void *state)
 }
 
 const dd_method dd_method_dm = {
-    "dm",   "Distribution matching", "zhao2023dm", options, sizeof(dm), 20000, 1, dm_build, dm_iterate, dm_saved,
+    "dm",   "Distribution matching", "Zhao, Bilen 2023", options, sizeof(dm), 20000, 1, dm_build, dm_iterate, dm_saved,
     dm_fini};
