@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Computes what dm_dump wrote once more, with PyTorch: loss and pixel gradient of distribution matching.
+
+Shares no code with attar: file format, network and augmentation are written from their descriptions. Prints the
+relative error of each case against float64 and float32 and exits 1 if one exceeds 1e-4, 77 without PyTorch.
+
+    tests/parity/dm_parity.py FILE.safetensors
+"""
+import json
+import struct
+import sys
+
+try:
+    import numpy as np
+    import torch
+    from torch.nn import functional as F
+except ImportError as e:
+    print(f"skipped: {e}")
+    sys.exit(77)
+
+LIMIT = 1e-4
+
+
+def read_safetensors(path):
+    """{case: {part: float32 array}} of entries named case/part."""
+    with open(path, "rb") as f:
+        data = f.read()
+    (length,) = struct.unpack_from("<Q", data)
+    cases = {}
+    for name, e in json.loads(data[8 : 8 + length]).items():
+        if name == "__metadata__":
+            continue
+        assert e["dtype"] == "F32", name
+        first, end = e["data_offsets"]
+        values = np.frombuffer(data[8 + length + first : 8 + length + end], "<f4").reshape(e["shape"])
+        case, part = name.split("/")
+        cases.setdefault(case, {})[part] = values
+    return cases
+
+
+def convnet(x, theta, classes=10):
+    """Embedding by depth x [conv 3x3, instance norm, ReLU, average pool 2x2]; 1x28x28 pads 3 first."""
+    depth, width = (3, 128) if x.shape[2] >= 28 else (2, 32)
+    at = 0
+
+    def take(*shape):
+        nonlocal at
+        n = int(np.prod(shape))
+        at += n
+        return theta[at - n : at].reshape(shape)
+
+    pad = 3 if tuple(x.shape[1:]) == (1, 28, 28) else 1
+    for i in range(depth):
+        w, b = take(width, x.shape[1], 3, 3), take(width)
+        x = F.conv2d(x, w, b, padding=pad if i == 0 else 1)
+        scale, shift = take(width), take(width)
+        x = F.group_norm(x, width, scale, shift, eps=1e-5)
+        x = F.avg_pool2d(F.relu(x), 2)
+    x = x.flatten(1)
+    assert at + (x.shape[1] + 1) * classes == theta.numel(), "theta has another length"
+    return x
+
+
+def warp(x, a):
+    """Bilinear, zeros outside; a maps offsets (y, x) from the centre to those of the source, in pixels."""
+    n, _, h, w = x.shape
+    y = torch.arange(h, dtype=x.dtype).view(h, 1).expand(h, w) - (h - 1) / 2
+    z = torch.arange(w, dtype=x.dtype).view(1, w).expand(h, w) - (w - 1) / 2
+    sy = a[0] * y + a[1] * z + a[2] + (h - 1) / 2
+    sx = a[3] * y + a[4] * z + a[5] + (w - 1) / 2
+    y0, x0 = sy.floor(), sx.floor()
+    out = 0
+    for dy in (0, 1):
+        for dx in (0, 1):
+            yy, xx = y0 + dy, x0 + dx
+            weight = (1 - (sy - yy).abs()) * (1 - (sx - xx).abs())
+            weight = weight * ((yy >= 0) & (yy < h) & (xx >= 0) & (xx < w))
+            out = out + weight * x[:, :, yy.clamp(0, h - 1).long(), xx.clamp(0, w - 1).long()]
+    return out
+
+
+def dsa(x, p, case):
+    """The case's strategy with the class's parameters p; the full list applies all, only one of them not neutral."""
+    words = case.split("_")
+    if "color" in words:
+        x = x + p[6]
+        if x.shape[1] > 1:
+            m = x.mean(1, keepdim=True)
+            x = (x - m) * p[7] + m
+        m = x.mean((1, 2, 3), keepdim=True)
+        x = (x - m) * p[8] + m
+    if {"crop", "flip", "scale", "rotate"} & set(words):
+        x = warp(x, p[:6])
+    if "cutout" in words:
+        y0, y1, x0, x1 = (int(v) for v in p[9:13])
+        mask = torch.ones_like(x)
+        mask[:, :, y0:y1, x0:x1] = 0
+        x = x * mask
+    return x
+
+
+def check_draw(case, p, h, w):
+    """The parameters themselves, where the description bounds them; says what is wrong, or nothing."""
+    q, side = int(h * 0.125 + 0.5), int(h * 0.5 + 0.5)
+    a = p[:6].reshape(2, 3)
+    eye = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    good = {
+        "color": abs(p[6]) <= 0.5 and 0 <= p[7] <= 2 and 0.5 <= p[8] <= 1.5,
+        "crop": np.array_equal(a[:, :2], eye[:, :2]) and all(v == int(v) and abs(v) <= q for v in a[:, 2]),
+        "cutout": 0 <= p[9] <= p[10] <= h and 0 <= p[11] <= p[12] <= w and max(p[10] - p[9], p[12] - p[11]) <= side,
+        "flip": np.array_equal(np.abs(a), eye) and a[0, 0] == 1,
+        "scale": all(1 / 1.2 - 1e-6 <= v <= 1.2 + 1e-6 for v in (a[0, 0], a[1, 1])) and a[0, 1] == a[1, 0] == 0,
+        "rotate": np.allclose(a[:, :2] @ a[:, :2].T, np.eye(2), atol=1e-6) and a[0, 0] >= np.cos(np.pi / 12) - 1e-6,
+    }
+    return good.get(case, True)
+
+
+def recompute(case, t, dtype):
+    real, theta, aug = (torch.tensor(t[k], dtype=dtype) for k in ("real", "theta", "aug"))
+    syn = torch.tensor(t["syn"], dtype=dtype, requires_grad=True)
+    classes = len(aug)
+    loss = 0
+    for x, s, p in zip(real.chunk(classes), syn.chunk(classes), aug):
+        with torch.no_grad():
+            target = convnet(dsa(x, p, case), theta).mean(0)
+        loss = loss + (target - convnet(dsa(s, p, case), theta).mean(0)).square().sum()
+    loss.backward()
+    return loss.item(), syn.grad.double().numpy()
+
+
+def main():
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: dm_parity.py FILE.safetensors")
+    worst, bad = 0.0, False
+    print("case      loss f64  grad f64  loss f32  grad f32   (relative errors)")
+    for case, t in read_safetensors(sys.argv[1]).items():
+        errors = []
+        for dtype in (torch.float64, torch.float32):
+            loss, grad = recompute(case, t, dtype)
+            errors.append(abs(float(t["loss"]) - loss) / abs(loss))
+            errors.append(np.linalg.norm(t["grad"].astype(np.float64) - grad) / np.linalg.norm(grad))
+        print(f"{'all' if '_' in case else case:<8}" + "".join(f"  {e:.2e}" for e in errors))
+        worst = max([worst, *errors])
+        bad = bad or not all(e <= LIMIT for e in errors)  # a NaN is bad, too
+        for p in t["aug"]:
+            if not check_draw(case, p, *t["real"].shape[2:]):
+                print(f"{case}: parameters outside the description: {p}")
+                bad = True
+    print(f"worst {worst:.2e}, allowed {LIMIT:.0e}")
+    sys.exit(1 if bad or worst == 0 else 0)
+
+
+main()
