@@ -13,15 +13,22 @@ extern "C" {
  * epochs, after the epoch with index epochs/2+1 lr *= 0.1 and the momentum restarts, one test at the end. */
 typedef struct dd_protocol {
     char name[32];                     /* "dc", "dsa" */
-    int64_t epochs;                    /* E: E+1 epochs are trained; default 1000 */
+    int64_t epochs;                    /* E: E+1 epochs are trained; see dd_protocol_named */
     int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
-    char aug[64];                      /* "none" or a DSA list; per-image parameters */
+    char aug[64];                      /* "none", a DSA list (per-image parameters) or "dc:" and a DC list, see below */
     int64_t test_batch;                /* 256 */
 } dd_protocol;
 
-/* "dc" (300 epochs, no augmentation) or "dsa" (1000 epochs, DSA without flip for digit sets). DD_ENOTFOUND. */
-dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d);
+/* "dsa": 1000 epochs, DSA without flip for digit sets. "dc": 300 epochs, 1000 on mnist; augmentation dc:crop_noise for
+ * a network with batch norm, else dc:crop_scale_rotate on mnist, else none. d and net may be NULL: of neither kind.
+ * DD_ENOTFOUND names the nearest right name.
+ *
+ * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen
+ * uniformly: crop pads 4 pixels of the batch's channel mean and takes a window at offsets 0..7; scale resizes height
+ * and width to U(0.8, 1.2) of the height each, nearest neighbour, and crops or pads with 0 about the centre; rotate
+ * turns by -45..44 whole degrees, cubic spline, the channel mean outside; noise adds N(0, 0.001^2). */
+dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d, const dd_net *net);
 
 /* What one training run reports while it works. Return false to stop it (DD_EINTERRUPTED). */
 typedef bool (*dd_train_fn)(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy);
@@ -35,7 +42,8 @@ typedef struct dd_eval_result {
 } dd_eval_result;
 
 /* Trains `repeats` (1..64) fresh networks on m images and hard or soft labels and tests each on items of `split`.
- * images F32 [m,C,H,W]; labels I32 [m] or F32 [m,classes]; items may be NULL: all of split. */
+ * images F32 [m,C,H,W]; labels I32 [m] or F32 [m,classes]; items may be NULL: all of split. DD_EINVAL
+ * names a word of p->aug that is none, and what shapes, labels or numbers do not fit. */
 dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const dd_dataset *d, const dd_tensor *images,
                       const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
                       const dd_protocol *p, int64_t repeats, dd_key key, dd_train_fn fn, void *self);

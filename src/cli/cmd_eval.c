@@ -91,6 +91,17 @@ static dd_status check_match(const dd_synset *s, const dd_dataset *d)
     return DD_OK;
 }
 
+/* Whether the network has batch norm decides over augmentation in some protocols. */
+static dd_status find_protocol(job *j, const flags *f)
+{
+    const dd_dataset *d = j->data;
+    dd_net *net;
+    DD_TRY(dd_net_open(&net, f->net, (dd_image){d->c, d->h, d->w}, d->classes));
+    const dd_status st = dd_protocol_named(&j->protocol, f->protocol, d, net);
+    dd_net_close(net);
+    return st;
+}
+
 static dd_status prepare(job *j, flags *f, const char *dir)
 {
     double epochs;
@@ -99,7 +110,7 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     DD_TRY(check_match(j->set, j->data));
     recall(j->set, f->net, "net", "convnet");
     recall(j->set, f->protocol, "protocol.name", "dsa");
-    DD_TRY(dd_protocol_named(&j->protocol, f->protocol, j->data));
+    DD_TRY(find_protocol(j, f));
     if (f->epochs >= 0)
         j->protocol.epochs = f->epochs;
     else if (recall_real(j->set, "protocol.epochs", &epochs) && epochs >= 1)

@@ -110,14 +110,23 @@ static dd_status all_networks(dd_eval_result *out, dd_fit *f, job *j)
     return DD_OK;
 }
 
+/* DC's own augmentation changes batches on the host, DSA is part of the training graph: a protocol has one or none. */
+static dd_status parse_aug(const char *text, dd_aug *dsa, unsigned *dc)
+{
+    dsa->list = *dc = 0;
+    return dd_dc_aug_named(text) ? dd_dc_aug_parse(dc, text) : dd_aug_parse(dsa, text);
+}
+
 static dd_status run(dd_eval_result *out, dd_backend *b, const dd_net *net, dd_fit_source src, job *j)
 {
     dd_trainer_opts o = {.momentum = j->p->momentum, .weight_decay = j->p->weight_decay};
     dd_trainer *t = NULL;
     dd_fit f = {0};
-    DD_TRY(dd_aug_parse(&o.aug, j->p->aug));
+    unsigned dc;
+    DD_TRY(parse_aug(j->p->aug, &o.aug, &dc));
     DD_TRY(dd_trainer_new(&t, b, net, &o));
     dd_status st = dd_fit_init(&f, t, j->d, src, j->d->c * j->d->h * j->d->w, j->p->batch);
+    if (st == DD_OK) st = dd_dc_aug_init(&f.dc, dc, dd_net_image(net));
     if (st == DD_OK) st = all_networks(out, &f, j);
     dd_fit_fini(&f);
     return st;

@@ -30,6 +30,7 @@ void dd_fit_fini(dd_fit *f)
     dd_free(f->picked);
     dd_free(f->x);
     dd_free(f->y);
+    dd_dc_aug_fini(&f->dc);
     memset(f, 0, sizeof *f);
 }
 
@@ -68,6 +69,17 @@ static void fetch_items(const dd_fit *f, const int32_t *rows, int64_t n)
     dd_data_batch(f->d, &f->d->train, f->picked, n, f->x);
 }
 
+/* Batch s of the epoch whose key is ke, into x and y. */
+static void fetch(dd_fit *f, int64_t s, int64_t n, dd_key ke)
+{
+    const int32_t *rows = f->order + s * f->batch;
+    if (f->src.images)
+        fetch_memory(f, rows, n);
+    else
+        fetch_items(f, rows, n);
+    dd_dc_aug_apply(&f->dc, f->x, n, dd_key_at(ke, "dc augmentation", (uint64_t)s));
+}
+
 dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *self, dd_key key, double *loss)
 {
     const dd_key ke = dd_key_at(key, "epoch", (uint64_t)epoch);
@@ -75,12 +87,9 @@ dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *se
     double sum = 0;
     dd_key_permutation(dd_key_at(ke, "shuffle", 0), f->src.n, f->order);
     for (int64_t s = 0; s < steps; s++) {
-        const int64_t first = s * f->batch, left = f->src.n - first, n = left < f->batch ? left : f->batch;
+        const int64_t left = f->src.n - s * f->batch, n = left < f->batch ? left : f->batch;
         double l = 0;
-        if (f->src.images)
-            fetch_memory(f, f->order + first, n);
-        else
-            fetch_items(f, f->order + first, n);
+        fetch(f, s, n, ke);
         DD_TRY(dd_trainer_step(f->trainer, f->x, f->y, n, rate(self, epoch * steps + s),
                                dd_key_at(ke, "batch", (uint64_t)s), &l));
         sum += l * (double)n;

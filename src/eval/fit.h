@@ -5,6 +5,7 @@
 #ifndef ATTAR_EVAL_FIT_H
 #define ATTAR_EVAL_FIT_H
 #include "attar/eval.h"
+#include "eval/augment_dc.h"
 #include "nn/train_step.h"
 
 /* What is trained on: images and labels in memory, or items of a data set's training part. */
@@ -22,9 +23,10 @@ typedef struct dd_fit {
     int32_t *order;  /* [n] this epoch's permutation */
     int32_t *picked; /* [batch] */
     float *x, *y;    /* [batch,pixels] [batch,classes] */
+    dd_dc_aug dc;    /* what batches pass through before the trainer; empty unless the caller fills it */
 } dd_fit;
 
-/* batch is cut to src.n. Takes the trainer: dd_fit_fini frees it. */
+/* batch is cut to src.n. Takes the trainer, and f->dc if that is filled later: dd_fit_fini frees both. */
 dd_status dd_fit_init(dd_fit *f, dd_trainer *t, const dd_dataset *d, dd_fit_source src, int64_t pixels, int64_t batch);
 void dd_fit_fini(dd_fit *f);
 int64_t dd_fit_steps(const dd_fit *f); /* batches an epoch */

@@ -142,7 +142,7 @@ static dd_status sort_by_class(dd_driver *d)
 static dd_status open_aug(dd_driver *d)
 {
     dd_protocol dsa;
-    DD_TRY(dd_protocol_named(&dsa, "dsa", d->data));
+    DD_TRY(dd_protocol_named(&dsa, "dsa", d->data, d->net));
     snprintf(d->aug, sizeof d->aug, "%s", strcmp(d->o.aug, "auto") == 0 ? dsa.aug : d->o.aug);
     return dd_aug_parse(&d->r.aug, d->aug);
 }
@@ -151,7 +151,7 @@ static dd_status open_run(dd_driver *d)
 {
     const dd_dataset *data = d->data;
     DD_TRY(dd_net_open(&d->net, d->o.net, (dd_image){data->c, data->h, data->w}, data->classes));
-    DD_TRY(dd_protocol_named(&d->protocol, d->o.protocol, data));
+    DD_TRY(dd_protocol_named(&d->protocol, d->o.protocol, data, d->net));
     if (d->o.eval_epochs >= 0) d->protocol.epochs = d->o.eval_epochs;
     DD_TRY(open_aug(d));
     DD_TRY(sort_by_class(d));
