@@ -150,8 +150,8 @@ static int64_t resized(int64_t i, int64_t size, int64_t to, int64_t canvas)
 static void scale(const dd_dc_aug *a, dd_dc_draw d, float *x)
 {
     const dd_image im = a->image;
-    const int64_t rows = d.y > d.x ? d.y : d.x, sides = im.h > im.w ? im.h : im.w;
-    const int64_t canvas = rows > sides ? rows : sides; /* square, as in DC: decides how odd margins round */
+    const int64_t to = d.y > d.x ? d.y : d.x, from = im.h > im.w ? im.h : im.w;
+    const int64_t canvas = to > from ? to : from; /* square, as in DC: it decides how odd margins round */
     for (int64_t c = 0; c < im.c; c++)
         for (int64_t i = 0; i < im.h; i++)
             for (int64_t j = 0; j < im.w; j++) {
