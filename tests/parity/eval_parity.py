@@ -9,7 +9,8 @@ with attar: network, augmentation and protocol are written from the published de
 
 Protocol "dsa" (also "dm"): E+1 epochs of SGD, lr 0.01, momentum 0.9, weight decay 5e-4, batch 256, one DSA strategy a
 batch with parameters per image; after epoch E/2+1 the rate drops tenfold and momentum restarts. Protocol "dc": the
-same without augmentation.
+same without augmentation, or with DC's own: one strategy per image of --aug crop_scale_rotate (MNIST) or crop_noise
+(networks with batch norm; this one has none). Rotation needs scipy. --epochs is E in either.
 
     tests/parity/eval_parity.py --npz set.npz --test /usr/share/datasets/fashion-mnist --epochs 1000 --nets 5
 """
@@ -172,6 +173,52 @@ def rotate(x):
 STRATEGY = {"color": color, "crop": crop, "cutout": cutout, "flip": flip, "scale": scale, "rotate": rotate}
 
 
+# DC's own augmentation: one strategy per image x [C,H,W], fill [C] the batch's channel means.
+
+
+def dc_crop(x, fill):
+    c, h, w = x.shape
+    padded = fill.view(c, 1, 1).repeat(1, h + 8, w + 8)
+    padded[:, 4 : 4 + h, 4 : 4 + w] = x
+    i, j = torch.randint(8, (2,)).tolist()
+    return padded[:, i : i + h, j : j + w]
+
+
+def dc_scale(x, _):
+    c, h, w = x.shape
+    to = [int(h * v) for v in torch.empty(2).uniform_(0.8, 1.2).tolist()]
+    side = max(h, w, *to)
+    canvas = torch.zeros(c, side, side)
+    top, left = (side - to[0]) // 2, (side - to[1]) // 2
+    canvas[:, top : top + to[0], left : left + to[1]] = F.interpolate(x[None], to)[0]
+    top, left = (side - h) // 2, (side - w) // 2
+    return canvas[:, top : top + h, left : left + w]
+
+
+def dc_rotate(x, fill):
+    from scipy import ndimage
+
+    h, w = x.shape[1:]
+    degrees = torch.randint(-45, 45, ()).item()
+    big = np.stack([ndimage.rotate(a, degrees, cval=v) for a, v in zip(x.numpy(), fill.tolist())])
+    top, left = (big.shape[1] - h) // 2, (big.shape[2] - w) // 2
+    return torch.from_numpy(big[:, top : top + h, left : left + w])
+
+
+def dc_noise(x, _):
+    return x + 0.001 * torch.randn_like(x)
+
+
+DC_STRATEGY = {"crop": dc_crop, "scale": dc_scale, "rotate": dc_rotate, "noise": dc_noise}
+
+
+def dc_augment(x, strategies):
+    if not strategies:
+        return x
+    fill = x.mean((0, 2, 3))
+    return torch.stack([DC_STRATEGY[strategies[torch.randint(len(strategies), ()).item()]](a, fill) for a in x])
+
+
 def augment(x, strategies):
     if not strategies:
         return x
@@ -187,10 +234,11 @@ def cross_entropy(z, y):
 
 
 def train(net, x, y, args, strategies):
+    change = dc_augment if args.protocol == "dc" else augment
     lr, opt = args.lr, optimiser(net, args.lr)
     for epoch in range(args.epochs + 1):
         for batch in torch.randperm(len(x)).split(min(args.batch, len(x))):
-            loss = cross_entropy(net(augment(x[batch], strategies)), y[batch])
+            loss = cross_entropy(net(change(x[batch], strategies)), y[batch])
             opt.zero_grad()
             loss.backward()
             opt.step()
@@ -213,7 +261,7 @@ def main():
     p.add_argument("--test", default="/usr/share/datasets/fashion-mnist", help="folder with the IDX test files")
     p.add_argument("--test-items", type=int, default=None, help="only the first so many test images")
     p.add_argument("--protocol", choices=("dsa", "dm", "dc"), default="dsa")
-    p.add_argument("--aug", default="color_crop_cutout_flip_scale_rotate", help="DSA list (drop flip for digits)")
+    p.add_argument("--aug", default=None, help="DSA list, unless given all (drop flip for digits); dc: its own, none")
     p.add_argument("--epochs", type=int, default=1000)
     p.add_argument("--lr", type=float, default=0.01)
     p.add_argument("--batch", type=int, default=256)
@@ -228,9 +276,11 @@ def main():
     tx, ty = load_test(args.test, norm, args.test_items)
     classes = int(max(labels.max(), ty.max())) + 1
     target = soft if soft is not None else F.one_hot(labels, classes).float()
-    strategies = [] if args.protocol == "dc" or args.aug == "none" else args.aug.split("_")
-    if set(strategies) - set(STRATEGY) or images.shape[1:] != tx.shape[1:]:
-        raise SystemExit(f"bad --aug {args.aug}, or set {tuple(images.shape)} does not fit test {tuple(tx.shape)}")
+    known = DC_STRATEGY if args.protocol == "dc" else STRATEGY
+    aug = args.aug or ("none" if args.protocol == "dc" else "color_crop_cutout_flip_scale_rotate")
+    strategies = [] if aug == "none" else aug.split("_")
+    if set(strategies) - set(known) or images.shape[1:] != tx.shape[1:]:
+        raise SystemExit(f"bad --aug {aug}, or set {tuple(images.shape)} does not fit test {tuple(tx.shape)}")
     results = []
     for k in range(args.nets):
         torch.manual_seed(args.seed + k)
