@@ -31,6 +31,7 @@ typedef enum dd_kind {
     DD_K_FACTOR,      /* dst = lower Cholesky factor of src [b,n,n]; DD_ENUMERIC names the pivot */
     DD_K_BACKSOLVE,   /* src factor [b,n,n], B [b,n,m] -> X */
     DD_K_LOGDET,      /* src factor [b,n,n] -> [b,1,1]: 2 sum log diag */
+    DD_K_ROWS,        /* attr outer, len, members, buffers: runs member[] over blocks of its `outer` rows */
     DD_K_COUNT
 } dd_kind;
 
@@ -80,11 +81,18 @@ struct dd_instr {
     dd_kernel launch;
     void *state;
     size_t scratch; /* bytes, 64-byte aligned, shared by all instructions */
+    /* Row groups. A member is POINTWISE, a reduction over whole rows, or SUMPOOL or SUMPOOL_T of 2x2 windows of one
+     * plane a row (attr: height and width of the large and of the small plane); the last axis of its views is the row,
+     * of at most len elements, the others count the rows. What no other instruction reads lives in a
+     * buffer of one block of rows: buffer[0] is dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory. */
+    int buffer[1 + DD_INSTR_SRC];
+    dd_instr **member; /* ROWS: attr[2] of them, set by exec */
 };
 
 struct dd_backend {
     const char *name;
     int threads;
+    bool rows; /* takes ROWS; otherwise the compiler leaves instructions alone */
     void *self;
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);

@@ -11,6 +11,7 @@
 typedef enum dd_slot_kind {
     DD_SLOT_ARENA, /* planned memory, reused within a run */
     DD_SLOT_CONST, /* written once after compilation */
+    DD_SLOT_BLOCK, /* no memory: lives in a buffer of a row group */
     DD_SLOT_INPUT, /* bound by the caller, only read */
     DD_SLOT_OUTPUT /* bound by the caller */
 } dd_slot_kind;
@@ -31,6 +32,7 @@ typedef struct dd_place {
 typedef struct dd_command {
     dd_instr in;
     dd_place out, src[DD_INSTR_SRC];
+    size_t group; /* member of a row group: 1 + index of its ROWS; 0: none */
 } dd_command;
 
 typedef struct dd_binding {
@@ -56,7 +58,7 @@ typedef struct dd_compiled {
 } dd_compiled;
 
 /* What to leave out; for tests that compare. */
-enum { DD_NO_SIMPLIFY = 1, DD_NO_PATTERNS = 2, DD_NO_REUSE = 4 };
+enum { DD_NO_SIMPLIFY = 1, DD_NO_PATTERNS = 2, DD_NO_REUSE = 4, DD_NO_FUSE = 8 };
 
 /* Fills *c, to be released with dd_compiled_free in any case. The graph's first error, DD_EINVAL, DD_ENOMEM. */
 dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, unsigned leave_out);

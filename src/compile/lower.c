@@ -24,6 +24,7 @@ typedef struct splat {
 typedef struct lowering {
     dd_compiled *c;
     const dd_graph *g;
+    unsigned leave_out;
     value *val, *packed; /* [size] */
     int *factor;         /* [size] slot of the Cholesky factor of a node, -1: none */
     bool *live, *is_output;
@@ -33,7 +34,10 @@ typedef struct lowering {
     size_t nsplat, splat_cap;
 } lowering;
 
-enum { ONCE_LIMIT = 1 << 20 }; /* elements; larger constants are recomputed, planned memory is dearer than time */
+enum {
+    SPLIT_ROW = 16,
+    ONCE_LIMIT = 1 << 20
+}; /* elements; larger constants are recomputed, planned memory is dearer than time */
 
 static const struct {
     dd_op op;
@@ -268,6 +272,34 @@ static dd_status lower_pointwise(lowering *l, const dd_node *n, value *out)
 
 /* ---- reductions ---- */
 
+/* Rows are reduced beside kept axes that have reduced ones around them (a channel's sum over images and pixels). */
+static bool splits(const lowering *l, dd_shape s, unsigned reduced)
+{
+    const int last = s.rank - 1;
+    return !(l->leave_out & DD_NO_FUSE) && last > 1 && reduced >> last & 1u && s.dim[last] >= SPLIT_ROW &&
+           (reduced & ((1u << last) - 1)) != 0;
+}
+
+/* k in two: the rows first, which can join a row group, then their results. */
+static dd_status emit_split(lowering *l, dd_command *k, dd_shape s, unsigned reduced)
+{
+    const int last = s.rank - 1;
+    const dd_place out = k->out;
+    const dd_dtype t = k->in.dst.dtype;
+    value rows;
+    s.dim[last] = 1;
+    DD_TRY(new_value(l, false, t, s, &rows));
+    k->in.dst = rows.view;
+    k->out = (dd_place){rows.slot, 0};
+    DD_TRY(emit(l, k));
+    const value *src = &rows, dst = {.slot = out.slot, .view = rows.view};
+    dd_command sum = command(k->in.kind == DD_K_MAXR ? DD_K_MAXR : DD_K_SUM, &dst, 1, &src);
+    for (int i = 0; i < last; i++)
+        if (reduced >> i & 1u) s.dim[i] = 1;
+    sum.in.dst = dd_view_whole(t, s);
+    return emit(l, &sum);
+}
+
 /* dst is whole; the kernel sees dims of the source with reduced axes 1. */
 static dd_status lower_reduce(lowering *l, const dd_node *n, dd_kind kind, int nsrc, const uint32_t *from, value *out)
 {
@@ -282,6 +314,7 @@ static dd_status lower_reduce(lowering *l, const dd_node *n, dd_kind kind, int n
     dd_view *v[2] = {&k.in.src[0], &k.in.src[1]};
     const unsigned reduced = dd_views_collapse(nsrc, v, (unsigned)n->attr[0]);
     dd_shape s = dd_view_shape(&k.in.src[0]);
+    if (!once && splits(l, s, reduced)) return emit_split(l, &k, s, reduced);
     for (int i = 0; i < s.rank; i++)
         if (reduced >> i & 1u) s.dim[i] = 1;
     k.in.dst = dd_view_whole(n->dtype, s);
@@ -437,11 +470,11 @@ static dd_status lower_outputs(lowering *l)
     return DD_OK;
 }
 
-static dd_status lower_all(lowering *l, unsigned leave_out)
+static dd_status lower_all(lowering *l)
 {
     const uint32_t size = dd_graph_size(l->g);
     l->c->stats.nodes = dd_mark_live(l->g, l->live, l->readers);
-    if (!(leave_out & DD_NO_PATTERNS)) dd_match_patterns(l->g, l->readers, l->live, l->fusion);
+    if (!(l->leave_out & DD_NO_PATTERNS)) dd_match_patterns(l->g, l->readers, l->live, l->fusion);
     for (int i = 0; i < dd_graph_outputs(l->g); i++) l->is_output[dd_graph_output(l->g, i)->id] = true;
     for (uint32_t id = 0; id < size; id++) l->val[id].slot = l->packed[id].slot = l->factor[id] = -1;
     for (uint32_t id = 1; id < size; id++) {
@@ -457,7 +490,7 @@ static dd_status lower_all(lowering *l, unsigned leave_out)
 dd_status dd_lower(dd_compiled *c, const dd_graph *g, unsigned leave_out)
 {
     const size_t size = dd_graph_size(g);
-    lowering l = {.c = c, .g = g};
+    lowering l = {.c = c, .g = g, .leave_out = leave_out};
     l.val = dd_alloc(size, sizeof *l.val);
     l.packed = dd_alloc(size, sizeof *l.packed);
     l.factor = dd_alloc(size, sizeof *l.factor);
@@ -466,7 +499,7 @@ dd_status dd_lower(dd_compiled *c, const dd_graph *g, unsigned leave_out)
     l.readers = dd_alloc(size, sizeof *l.readers);
     l.fusion = dd_alloc(size, sizeof *l.fusion);
     const bool ok = l.val && l.packed && l.factor && l.live && l.is_output && l.readers && l.fusion;
-    const dd_status status = ok ? lower_all(&l, leave_out) : no_memory(&l);
+    const dd_status status = ok ? lower_all(&l) : no_memory(&l);
     dd_free(l.val);
     dd_free(l.packed);
     dd_free(l.factor);

@@ -49,6 +49,8 @@ bool dd_view_same(const dd_view *a, const dd_view *b); /* dims and strides that 
 dd_status dd_lower(dd_compiled *c, const dd_graph *g, unsigned leave_out);
 /* place.c: steps that copy a whole slot are dropped where its writer can write the copy's target itself. */
 dd_status dd_sink_copies(dd_compiled *c);
+/* fuse.c: steps over the same rows become groups, each behind its ROWS; values that stay inside lose their memory. */
+dd_status dd_fuse_rows(dd_compiled *c);
 /* plan.c: in-place reuse, then offsets. */
 dd_status dd_plan(dd_compiled *c, bool reuse);
 #endif

@@ -44,6 +44,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, unsigned lea
 {
     DD_TRY(dd_lower(c, g, leave_out));
     if (!(leave_out & DD_NO_REUSE)) DD_TRY(dd_sink_copies(c));
+    if (!(leave_out & DD_NO_FUSE)) DD_TRY(dd_fuse_rows(c));
     DD_TRY(dd_plan(c, !(leave_out & DD_NO_REUSE)));
     c->stats.instrs = (int64_t)c->nstep;
     c->stats.arena = (int64_t)c->arena;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Where slots lie. A pointwise result takes over the slot of an operand that dies there; then slots, largest first, go
- * into the smallest gap left by those alive at the same time. Knows the instruction format and base. */
+ * into the smallest gap left by those alive at the same time. The members of a row group run together, block by block,
+ * so what one of them touches is alive from the first to the last. Knows the instruction format and base. */
 #include "compile/passes.h"
 
 #include <stdlib.h>
@@ -45,6 +46,35 @@ static bool in_place(const dd_command *k, int s)
     return true;
 }
 
+/* The other members of k's row group read s row for row, so that block after block may be overwritten. */
+static bool group_allows(const dd_compiled *c, const dd_command *k, int s)
+{
+    if (!k->group) return true;
+    const size_t head = k->group - 1;
+    for (size_t i = head + 1; i <= head + (size_t)c->step[head].in.attr[2]; i++) {
+        const dd_command *m = &c->step[i];
+        for (int j = 0; j < m->in.nsrc; j++)
+            if (m->src[j].slot == s && (m->src[j].offset != 0 || !dd_view_contiguous(&m->in.src[j]) ||
+                                        dd_view_count(&m->in.src[j]) != dd_view_count(&k->in.dst)))
+                return false;
+    }
+    return true;
+}
+
+static void stretch_over_groups(const dd_compiled *c, range *r)
+{
+    for (size_t t = 0; t < c->nstep; t++) {
+        const dd_command *k = &c->step[t];
+        if (!k->group) continue;
+        const long first = (long)k->group - 1, last = first + (long)c->step[first].in.attr[2];
+        for (int j = -1; j < k->in.nsrc; j++) {
+            range *x = &r[j < 0 ? k->out.slot : k->src[j].slot];
+            if (x->first > first) x->first = first;
+            if (x->last < last) x->last = last;
+        }
+    }
+}
+
 static void rename_slot(dd_compiled *c, long first, int from, int to)
 {
     for (size_t t = (size_t)first; t < c->nstep; t++) {
@@ -65,7 +95,7 @@ static void reuse_operand(dd_compiled *c, range *r, long t)
     for (int j = 0; j < k->in.nsrc; j++) {
         const int s = k->src[j].slot;
         if (c->slot[s].kind != DD_SLOT_ARENA || r[s].last != t || c->slot[s].bytes != c->slot[d].bytes) continue;
-        if (s == d || !in_place(k, s)) continue;
+        if (s == d || !in_place(k, s) || !group_allows(c, k, s)) continue;
         const long last = r[d].last;
         rename_slot(c, t, d, s);
         r[s].last = last;
@@ -135,6 +165,7 @@ dd_status dd_plan(dd_compiled *c, bool reuse)
         if (c->slot[i].kind == DD_SLOT_ARENA) c->stats.unplanned += (int64_t)aligned(c->slot[i].bytes);
     find_ranges(c, r);
     for (size_t t = 0; reuse && t < c->nstep; t++) reuse_operand(c, r, (long)t);
+    stretch_over_groups(c, r);
     place_slots(c, r, placed);
 done:
     dd_free(r);

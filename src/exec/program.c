@@ -15,6 +15,7 @@ struct dd_program {
     dd_compiled c;
     dd_backend *backend;
     dd_workspace arena, consts, scratch;
+    dd_instr **member;   /* members of all row groups, in the order of steps */
     void **bound;        /* [nbinding] data of the tensor, NULL: none */
     size_t nonce, nstep; /* prepared instructions */
     bool stale;
@@ -28,13 +29,15 @@ static char *base_of(const dd_program *p, int slot)
     switch (s->kind) {
     case DD_SLOT_ARENA: return (char *)p->arena.p + s->offset;
     case DD_SLOT_CONST: return (char *)p->consts.p + s->offset;
+    case DD_SLOT_BLOCK: return NULL;
     default: return p->bound[s->binding];
     }
 }
 
 static char *address(const dd_program *p, dd_place at, dd_dtype t)
 {
-    return base_of(p, at.slot) + at.offset * (int64_t)dd_dtype_size(t);
+    char *base = base_of(p, at.slot);
+    return base ? base + at.offset * (int64_t)dd_dtype_size(t) : NULL;
 }
 
 static void resolve(dd_program *p, dd_command *list, size_t n)
@@ -46,9 +49,16 @@ static void resolve(dd_program *p, dd_command *list, size_t n)
     }
 }
 
+/* Steps from `k` to the next that is launched on its own: a row group launches its members. */
+static size_t stride_of(const dd_command *k)
+{
+    return 1 + (k->in.kind == DD_K_ROWS ? (size_t)k->in.attr[2] : 0);
+}
+
 static dd_status launch(dd_program *p, dd_command *list, size_t n)
 {
-    for (size_t i = 0; i < n; i++) DD_TRY(list[i].in.launch(p->backend, &list[i].in, p->scratch.p));
+    for (size_t i = 0; i < n; i += stride_of(&list[i]))
+        DD_TRY(list[i].in.launch(p->backend, &list[i].in, p->scratch.p));
     return DD_OK;
 }
 
@@ -56,7 +66,7 @@ static dd_status launch(dd_program *p, dd_command *list, size_t n)
 
 static dd_status prepare(dd_program *p, dd_command *list, size_t n, size_t *done, size_t *scratch)
 {
-    for (; *done < n; ++*done) {
+    for (; *done < n; *done += stride_of(&list[*done])) {
         dd_instr *in = &list[*done].in;
         DD_TRY(p->backend->prepare(p->backend, in));
         if (in->scratch > *scratch) *scratch = in->scratch;
@@ -64,12 +74,27 @@ static dd_status prepare(dd_program *p, dd_command *list, size_t n, size_t *done
     return DD_OK;
 }
 
+/* Members stand behind their ROWS, so one array serves all groups. */
+static dd_status list_members(dd_program *p)
+{
+    size_t n = 0;
+    p->member = dd_alloc(p->c.nstep + 1, sizeof(dd_instr *));
+    if (!p->member) return dd_fail(DD_ENOMEM, "out of memory for a program");
+    for (size_t i = 0; i < p->c.nstep; i++) {
+        dd_command *k = &p->c.step[i];
+        if (k->in.kind == DD_K_ROWS) k->in.member = p->member + n;
+        if (k->group) p->member[n++] = &k->in;
+    }
+    return DD_OK;
+}
+
 static dd_status make(dd_program *p, const dd_graph *g, unsigned leave_out)
 {
     size_t scratch = 0;
-    DD_TRY(dd_compile_graph(&p->c, g, leave_out));
+    DD_TRY(dd_compile_graph(&p->c, g, p->backend->rows ? leave_out : leave_out | DD_NO_FUSE));
     p->bound = dd_alloc(p->c.nbinding + 1, sizeof *p->bound);
     if (!p->bound) return dd_fail(DD_ENOMEM, "out of memory for a program");
+    DD_TRY(list_members(p));
     DD_TRY(prepare(p, p->c.once, p->c.nonce, &p->nonce, &scratch));
     DD_TRY(prepare(p, p->c.step, p->c.nstep, &p->nstep, &scratch));
     DD_TRY(dd_workspace_init(&p->arena, p->c.arena));
@@ -108,6 +133,7 @@ void dd_program_free(dd_program *p)
     dd_workspace_fini(&p->arena);
     dd_workspace_fini(&p->consts);
     dd_workspace_fini(&p->scratch);
+    dd_free(p->member);
     dd_free(p->bound);
     dd_compiled_free(&p->c);
     dd_free(p);

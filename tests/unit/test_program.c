@@ -81,11 +81,12 @@ static void run_once(fixture *f, unsigned leave_out, int nx, const int64_t *x, i
 /* Runs with passes left out, then with all of them, twice; the outputs must agree. Leaves the full program in f->p. */
 static void run_all(fixture *f, int nx, const int64_t *x, int ny, const int64_t *y)
 {
-    static const unsigned ways[] = {DD_NO_SIMPLIFY | DD_NO_PATTERNS, DD_NO_REUSE, DD_NO_PATTERNS, DD_NO_SIMPLIFY, 0};
+    static const unsigned ways[] = {
+        DD_NO_SIMPLIFY | DD_NO_PATTERNS, DD_NO_REUSE, DD_NO_PATTERNS, DD_NO_SIMPLIFY, DD_NO_FUSE, 0};
     float want[NAMES][MOST];
     ok(dd_graph_status(f->g));
     ok(dd_graph_verify(f->g));
-    run_once(f, DD_NO_SIMPLIFY | DD_NO_PATTERNS | DD_NO_REUSE, nx, x, ny, y);
+    run_once(f, DD_NO_SIMPLIFY | DD_NO_PATTERNS | DD_NO_REUSE | DD_NO_FUSE, nx, x, ny, y);
     memcpy(want, f->out, sizeof want);
     for (size_t w = 0; w < DD_LEN(ways); w++) {
         memset(f->out, 0x7f, sizeof f->out);

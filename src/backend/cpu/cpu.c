@@ -20,14 +20,15 @@ static const prepare_fn families[DD_K_COUNT] = {
     [DD_K_SUMPOOL_T] = dd_cpu_pool_prepare,      [DD_K_POOL_ARGMAX] = dd_cpu_pool_prepare,
     [DD_K_GATHER] = dd_cpu_index_prepare,        [DD_K_SCATTER_ADD] = dd_cpu_index_prepare,
     [DD_K_SAMPLE] = dd_cpu_sample_prepare,       [DD_K_SAMPLE_T] = dd_cpu_sample_prepare,
-    [DD_K_FACTOR] = dd_cpu_factor_prepare,       [DD_K_BACKSOLVE] = dd_cpu_factor_prepare};
+    [DD_K_FACTOR] = dd_cpu_factor_prepare,       [DD_K_BACKSOLVE] = dd_cpu_factor_prepare,
+    [DD_K_ROWS] = dd_cpu_group_prepare};
 
 static dd_status prepare(dd_backend *b, dd_instr *in)
 {
     in->state = NULL;
     in->scratch = 0;
     in->launch = dd_ref_kernel(in);
-    if (!in->launch)
+    if (!in->launch && in->kind != DD_K_ROWS)
         return dd_fail(DD_EUNSUPPORTED, "backend %s has no kernel of kind %d for %s: cast to f32 or f64", b->name,
                        (int)in->kind, dd_dtype_name(in->nsrc ? in->src[0].dtype : in->dst.dtype));
     dd_cpu_threads(b);
@@ -54,6 +55,7 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
     if (!b) return dd_fail(DD_ENOMEM, "no memory for the CPU backend");
     *b = (dd_backend){.name = "cpu",
                       .threads = threads > 0 ? threads : omp_get_num_procs(),
+                      .rows = true,
                       .prepare = prepare,
                       .release = release,
                       .close = close_cpu};

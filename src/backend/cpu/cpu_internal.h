@@ -27,6 +27,7 @@ struct dd_cpu_state {
 
 dd_status dd_cpu_pointwise_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_reduce_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_pool_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_index_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_sample_prepare(dd_backend *b, dd_instr *in);
@@ -36,6 +37,10 @@ dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
 /* CONV and CONV_DX of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
+
+/* One plane of 2x2 pooling; plane holds height and width of the large and of the small one. `large`: u is the small
+ * plane and y the large one (SUMPOOL_T), otherwise x is the large one (SUMPOOL). */
+void dd_cpu_pool_plane(const int64_t plane[4], bool large, const float *x, float *y);
 
 /* oneDNN's engine and stream: opened with the backend. */
 dd_status dd_cpu_engine_open(void **engine);

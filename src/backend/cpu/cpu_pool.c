@@ -45,6 +45,12 @@ static void duplicate(const dd_pool_geo *z, const float *u, float *y)
     for (int64_t e = 2 * z->p * z->w; e < z->h * z->w; e++) y[e] = 0.0f;
 }
 
+void dd_cpu_pool_plane(const int64_t plane[4], bool large, const float *x, float *y)
+{
+    const dd_pool_geo z = {.h = plane[0], .w = plane[1], .p = plane[2], .q = plane[3]};
+    (large ? duplicate : halve)(&z, x, y);
+}
+
 /* The part of window i that lies inside 0..size-1. */
 static void window(int64_t i, int64_t stride, int64_t pad, int64_t kernel, int64_t size, int64_t *lo, int64_t *hi)
 {

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Row groups change no result: random graphs of pointwise steps, reductions and pooling, and a network to its second
+ * derivative with a parameter written in place, on the cpu backend with and without them, and on the reference. */
+#include "attar/program.h"
+#include "attar/random.h"
+#include "base/memory.h"
+#include "compile/compile.h"
+#include "exec/program_internal.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { MOST = 40, INPUTS = 6, GRAPHS = 150, STEPS = 28 };
+
+typedef struct tensors {
+    int n;
+    char name[MOST][8];
+    dd_tensor t[MOST];
+    bool output[MOST];
+} tensors;
+
+static void ok(dd_status s)
+{
+    if (s != DD_OK) fail_msg("%s", dd_last_error());
+}
+
+static dd_tensor *add(tensors *v, const char *name, dd_dtype t, dd_shape s, bool output)
+{
+    const int i = v->n++;
+    snprintf(v->name[i], sizeof v->name[i], "%s", name);
+    v->output[i] = output;
+    ok(dd_tensor_init(&v->t[i], t, s));
+    return &v->t[i];
+}
+
+static dd_val input(dd_graph *g, tensors *v, const char *name, dd_dtype t, dd_shape s, dd_key key)
+{
+    dd_tensor *x = add(v, name, t, s, false);
+    for (int64_t i = 0; i < dd_shape_count(s); i++) {
+        const double u = 0.25 + dd_key_uniform(dd_key_at(key, name, 0), (uint64_t)i);
+        if (t == DD_F32)
+            ((float *)x->data)[i] = (float)u;
+        else
+            ((double *)x->data)[i] = u;
+    }
+    return dd_input(g, name, t, s);
+}
+
+static void output(dd_graph *g, tensors *v, const char *name, dd_val y)
+{
+    add(v, name, dd_dtype_of(g, y), dd_shape_of(g, y), true);
+    dd_output(g, name, y);
+}
+
+static double element(const dd_tensor *t, int64_t i)
+{
+    return t->dtype == DD_F32 ? (double)((float *)t->data)[i] : ((double *)t->data)[i];
+}
+
+/* Runs the graph twice and hands back its outputs one behind the other; inputs that it wrote are put back. `stats` may
+ * be NULL. */
+static double *run(const dd_graph *g, tensors *v, dd_backend *b, unsigned leave_out, int64_t *n,
+                   dd_program_stats *stats)
+{
+    dd_program *p = NULL;
+    double *y = NULL;
+    *n = 0;
+    for (int i = 0; i < v->n; i++)
+        if (v->output[i]) *n += dd_shape_count(v->t[i].shape);
+    y = dd_alloc((size_t)*n + 1, sizeof *y);
+    assert_non_null(y);
+    dd_tensor kept[MOST] = {0};
+    for (int i = 0; i < v->n; i++) {
+        ok(dd_tensor_init(&kept[i], v->t[i].dtype, v->t[i].shape));
+        ok(dd_tensor_copy(&kept[i], &v->t[i]));
+    }
+    ok(dd_compile_with(&p, g, b, leave_out));
+    for (int i = 0; i < v->n; i++) ok(dd_bind(p, v->name[i], &v->t[i]));
+    ok(dd_exec(p));
+    ok(dd_exec(p));
+    int64_t at = 0;
+    for (int i = 0; i < v->n; i++)
+        for (int64_t k = 0; v->output[i] && k < dd_shape_count(v->t[i].shape); k++) y[at++] = element(&v->t[i], k);
+    for (int i = 0; i < v->n; i++) {
+        if (!v->output[i]) ok(dd_tensor_copy(&v->t[i], &kept[i]));
+        dd_tensor_fini(&kept[i]);
+    }
+    if (stats) *stats = dd_program_statistics(p);
+    dd_program_free(p);
+    return y;
+}
+
+static void compare(const double *a, const double *b, int64_t n, double tolerance)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs(a[i] - b[i]) <= tolerance * (1 + fabs(b[i]))))
+            fail_msg("element %lld: %.9g without row groups or by the reference, %.9g with", (long long)i, b[i], a[i]);
+}
+
+static void free_all(tensors *v)
+{
+    for (int i = 0; i < v->n; i++) dd_tensor_fini(&v->t[i]);
+}
+
+static void judge(const dd_graph *g, tensors *v, double tolerance, int64_t *more)
+{
+    dd_backend *cpu = NULL, *ref = NULL;
+    dd_program_stats with, without;
+    int64_t n;
+    ok(dd_graph_status(g));
+    ok(dd_backend_open(&cpu, "cpu", 2));
+    ok(dd_backend_open(&ref, "ref", 1));
+    double *a = run(g, v, cpu, 0, &n, &with), *b = run(g, v, cpu, DD_NO_FUSE, &n, &without);
+    double *c = run(g, v, ref, 0, &n, NULL);
+    compare(a, b, n, tolerance);
+    compare(a, c, n, tolerance);
+    *more = with.instrs - without.instrs; /* each group has an instruction of its own */
+    dd_free(a);
+    dd_free(b);
+    dd_free(c);
+    dd_backend_close(cpu);
+    dd_backend_close(ref);
+}
+
+/* ---- random graphs ---- */
+
+static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_dtype t)
+{
+    static const dd_pool_attr halving = {{2, 2}, {2, 2}, {0, 0}};
+    const dd_val x = pool[dd_key_below(k, 0, (uint64_t)n)];
+    const dd_shape s = dd_shape_of(g, x);
+    dd_val y = pool[dd_key_below(k, 1, (uint64_t)n)];
+    const dd_shape r = dd_shape_of(g, y);
+    bool fits = s.rank == r.rank;
+    for (int i = 0; fits && i < s.rank; i++) fits = r.dim[i] == s.dim[i] || r.dim[i] == 1;
+    y = fits ? dd_expand(g, y, s) : dd_full(g, t, s, 0.5);
+    const bool plane = s.dim[2] > 2 && s.dim[3] > 2;
+    switch (dd_key_below(k, 2, 14)) {
+    case 0: return dd_add(g, x, y);
+    case 1: return dd_sub(g, x, y);
+    case 2: return dd_mul(g, x, y);
+    case 3: return dd_div(g, x, dd_addc(g, dd_square(g, y), 1));
+    case 4: return dd_max(g, x, y);
+    case 5: return dd_relu(g, dd_addc(g, x, -0.5));
+    case 6: return dd_tanh(g, x);
+    case 7: return dd_select(g, dd_lt(g, x, y), y, x);
+    case 8: return plane ? dd_mean(g, x, 4u | 8u) : dd_scale(g, x, 0.5);
+    case 9: return plane ? dd_maxr(g, x, 4u | 8u) : dd_neg(g, x);
+    case 10: return plane ? dd_mean(g, dd_mul(g, x, y), 4u | 8u) : dd_mul(g, x, x);
+    case 11: return plane ? dd_avgpool(g, x, halving) : dd_sqrt(g, dd_addc(g, dd_square(g, x), 1));
+    case 12: return plane ? dd_scale(g, dd_mean(g, x, 1u | 4u | 8u), 0.5) : dd_addc(g, x, 0.25);
+    default: return s.dim[2] == 4 ? dd_sumpool_t(g, x, halving, 8, 8) : dd_flip(g, x, 8u);
+    }
+}
+
+static void one_random_graph(uint64_t seed, dd_dtype t, int64_t *more)
+{
+    static const dd_shape shapes[INPUTS] = {{4, {6, 5, 8, 8}}, {4, {6, 5, 8, 8}}, {4, {6, 5, 1, 1}},
+                                            {4, {1, 5, 1, 1}}, {4, {6, 5, 4, 4}}, {4, {6, 1, 8, 8}}};
+    const dd_key key = dd_key_seed(seed);
+    tensors v = {0};
+    dd_graph *g = dd_graph_new();
+    dd_val pool[INPUTS + STEPS];
+    char name[8];
+    for (int i = 0; i < INPUTS; i++) {
+        snprintf(name, sizeof name, "x%d", i);
+        pool[i] = input(g, &v, name, t, shapes[i], key);
+    }
+    for (int i = 0; i < STEPS; i++)
+        pool[INPUTS + i] = random_step(g, dd_key_at(key, "step", (uint64_t)i), pool, INPUTS + i, t);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "y%d", i);
+        const int at = i == 0 ? STEPS - 1 : (int)dd_key_below(dd_key_at(key, "output", 0), (uint64_t)i, STEPS);
+        output(g, &v, name, dd_mul(g, pool[INPUTS + at], dd_full(g, t, dd_shape_of(g, pool[INPUTS + at]), 1.5)));
+    }
+    judge(g, &v, t == DD_F32 ? 2e-4 : 1e-11, more);
+    free_all(&v);
+    dd_graph_free(g);
+}
+
+static void random_graphs(void **state)
+{
+    (void)state;
+    int64_t more, grouped = 0;
+    for (uint64_t i = 0; i < GRAPHS; i++) {
+        one_random_graph(i, i % 3 ? DD_F32 : DD_F64, &more);
+        grouped += more > 0;
+    }
+    assert_true(grouped > GRAPHS / 2);
+}
+
+/* ---- a network ---- */
+
+static dd_val block(dd_graph *g, dd_val x, dd_val w, dd_val scale, dd_val shift)
+{
+    const dd_conv_attr conv = {{1, 1}, {1, 1}, {1, 1}, 1};
+    const dd_pool_attr pool = {{2, 2}, {2, 2}, {0, 0}};
+    const dd_val n = dd_normalize(g, dd_conv(g, x, w, conv), 4u | 8u, 1e-5);
+    return dd_avgpool(g, dd_relu(g, dd_add(g, dd_mul(g, n, scale), shift)), pool);
+}
+
+/* Gradient matching's shape: the gradient of the squared norm of a gradient, and a step of the weights in place. */
+static void network(void **state)
+{
+    (void)state;
+    const dd_key key = dd_key_seed(1);
+    int64_t more;
+    tensors v = {0};
+    dd_graph *g = dd_graph_new();
+    const dd_val x = input(g, &v, "x", DD_F64, DD_SHAPE(5, 2, 16, 16), key),
+                 w1 = input(g, &v, "w1", DD_F64, DD_SHAPE(6, 2, 3, 3), key),
+                 w2 = input(g, &v, "w2", DD_F64, DD_SHAPE(6, 6, 3, 3), key),
+                 s1 = input(g, &v, "s1", DD_F64, DD_SHAPE(6, 1, 1), key),
+                 t1 = input(g, &v, "t1", DD_F64, DD_SHAPE(6, 1, 1), key),
+                 w3 = input(g, &v, "w3", DD_F64, DD_SHAPE(4, 96), key),
+                 y = input(g, &v, "y", DD_F64, DD_SHAPE(5, 4), key);
+    const dd_val h = block(g, block(g, x, w1, s1, t1), w2, s1, t1);
+    const dd_val loss = dd_xent(g, dd_matmul(g, dd_reshape(g, h, DD_SHAPE(5, 96)), w3, false, true), y);
+    const dd_val wrt[5] = {w1, w2, s1, t1, w3};
+    dd_val d[5], dx;
+    dd_grad(g, loss, 5, wrt, d);
+    dd_val norm = dd_const(g, DD_F64, 0);
+    for (int i = 0; i < 5; i++) norm = dd_add(g, norm, dd_dot(g, d[i], d[i]));
+    dd_grad(g, norm, 1, &x, &dx);
+    output(g, &v, "loss", loss);
+    output(g, &v, "dx", dx);
+    output(g, &v, "d2", d[1]);
+    output(g, &v, "new", dd_sub(g, w2, dd_scale(g, d[1], 0.01))); /* written into w2 itself below */
+    dd_tensor_fini(&v.t[v.n - 1]);
+    v.t[v.n - 1] = dd_tensor_view(DD_F64, v.t[2].shape, v.t[2].data);
+    judge(g, &v, 1e-9, &more);
+    assert_true(more > 4);
+    free_all(&v);
+    dd_graph_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_graphs), cmocka_unit_test(network)};
+    return cmocka_run_group_tests_name("fuse", tests, NULL, NULL);
+}
