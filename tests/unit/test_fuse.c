@@ -128,7 +128,7 @@ static void judge(const dd_graph *g, tensors *v, double tolerance, int64_t *more
     dd_backend_close(ref);
 }
 
-/* ---- random graphs ---- */
+/* ---- random graphs, of more elements than one block ---- */
 
 static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_dtype t)
 {
@@ -161,8 +161,8 @@ static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_d
 
 static void one_random_graph(uint64_t seed, dd_dtype t, int64_t *more)
 {
-    static const dd_shape shapes[INPUTS] = {{4, {6, 5, 8, 8}}, {4, {6, 5, 8, 8}}, {4, {6, 5, 1, 1}},
-                                            {4, {1, 5, 1, 1}}, {4, {6, 5, 4, 4}}, {4, {6, 1, 8, 8}}};
+    static const dd_shape shapes[INPUTS] = {{4, {60, 5, 8, 8}}, {4, {60, 5, 8, 8}}, {4, {60, 5, 1, 1}},
+                                            {4, {1, 5, 1, 1}},  {4, {60, 5, 4, 4}}, {4, {60, 1, 8, 8}}};
     const dd_key key = dd_key_seed(seed);
     tensors v = {0};
     dd_graph *g = dd_graph_new();
@@ -213,15 +213,15 @@ static void network(void **state)
     int64_t more;
     tensors v = {0};
     dd_graph *g = dd_graph_new();
-    const dd_val x = input(g, &v, "x", DD_F64, DD_SHAPE(5, 2, 16, 16), key),
+    const dd_val x = input(g, &v, "x", DD_F64, DD_SHAPE(12, 2, 16, 16), key),
                  w1 = input(g, &v, "w1", DD_F64, DD_SHAPE(6, 2, 3, 3), key),
                  w2 = input(g, &v, "w2", DD_F64, DD_SHAPE(6, 6, 3, 3), key),
                  s1 = input(g, &v, "s1", DD_F64, DD_SHAPE(6, 1, 1), key),
                  t1 = input(g, &v, "t1", DD_F64, DD_SHAPE(6, 1, 1), key),
                  w3 = input(g, &v, "w3", DD_F64, DD_SHAPE(4, 96), key),
-                 y = input(g, &v, "y", DD_F64, DD_SHAPE(5, 4), key);
+                 y = input(g, &v, "y", DD_F64, DD_SHAPE(12, 4), key);
     const dd_val h = block(g, block(g, x, w1, s1, t1), w2, s1, t1);
-    const dd_val loss = dd_xent(g, dd_matmul(g, dd_reshape(g, h, DD_SHAPE(5, 96)), w3, false, true), y);
+    const dd_val loss = dd_xent(g, dd_matmul(g, dd_reshape(g, h, DD_SHAPE(12, 96)), w3, false, true), y);
     const dd_val wrt[5] = {w1, w2, s1, t1, w3};
     dd_val d[5], dx;
     dd_grad(g, loss, 5, wrt, d);
