@@ -52,18 +52,18 @@ bool dd_cifar_here(const char *dir);
 dd_status dd_cifar_load(dd_dataset *d, const char *dir, const dd_data_opts *o);
 
 /* image.c, image_png.c, image_jpeg.c */
-typedef struct dd_image {
+typedef struct dd_picture {
     int64_t w, h, c; /* c 1 grey or 3 colour */
     uint8_t *px;     /* [h][w][c], dd_free */
-} dd_image;
-dd_status dd_png_decode(const void *data, size_t size, const char *what, dd_image *out);
+} dd_picture;
+dd_status dd_png_decode(const void *data, size_t size, const char *what, dd_picture *out);
 dd_status dd_png_encode(const uint8_t *px, int64_t w, int64_t h, int64_t c, void **out, size_t *size); /* dd_free */
-dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_image *out);
-dd_status dd_image_decode(const void *data, size_t size, const char *what, dd_image *out); /* by the first bytes */
-dd_status dd_image_resize(dd_image *im, int64_t h, int64_t w);
-dd_status dd_image_channels(dd_image *im, int64_t c);   /* 1: luma of BT.601; 3: grey copied */
-void dd_image_planes(const dd_image *im, uint8_t *out); /* [c][h][w] */
-void dd_image_fini(dd_image *im);
+dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_picture *out);
+dd_status dd_picture_decode(const void *data, size_t size, const char *what, dd_picture *out); /* by the first bytes */
+dd_status dd_picture_resize(dd_picture *im, int64_t h, int64_t w);
+dd_status dd_picture_channels(dd_picture *im, int64_t c);   /* 1: luma of BT.601; 3: grey copied */
+void dd_picture_planes(const dd_picture *im, uint8_t *out); /* [c][h][w] */
+void dd_picture_fini(dd_picture *im);
 
 /* folder.c */
 bool dd_folder_here(const char *dir);

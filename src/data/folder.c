@@ -14,7 +14,7 @@
 #define IMAGE_LIMIT ((size_t)1 << 28)
 
 typedef struct item {
-    dd_image im;
+    dd_picture im;
     int32_t label;
 } item;
 
@@ -162,7 +162,7 @@ static dd_status no_strangers(const dd_dataset *d, const char *dir, const char *
     return st;
 }
 
-static dd_status same_size(const dd_dataset *d, const part *p, const dd_image *im, const char *path)
+static dd_status same_size(const dd_dataset *d, const part *p, const dd_picture *im, const char *path)
 {
     if (p->n == 0 && d->h == 0) return DD_OK;
     int64_t h = d->h ? d->h : p->v[0].im.h, w = d->w ? d->w : p->v[0].im.w;
@@ -176,17 +176,17 @@ static dd_status read_picture(dd_dataset *d, part *p, const char *path, int32_t 
 {
     void *data, *v = p->v;
     size_t size;
-    dd_image im = {0};
+    dd_picture im = {0};
     DD_TRY(dd_read_file(path, IMAGE_LIMIT, &data, &size));
-    dd_status st = dd_image_decode(data, size, path, &im);
+    dd_status st = dd_picture_decode(data, size, path, &im);
     dd_free(data);
-    if (st == DD_OK && o->resize_h) st = dd_image_resize(&im, o->resize_h, o->resize_w);
-    if (st == DD_OK && o->channels) st = dd_image_channels(&im, o->channels);
+    if (st == DD_OK && o->resize_h) st = dd_picture_resize(&im, o->resize_h, o->resize_w);
+    if (st == DD_OK && o->channels) st = dd_picture_channels(&im, o->channels);
     if (st == DD_OK) st = same_size(d, p, &im, path);
     if (st == DD_OK) st = dd_grow(&v, &p->cap, p->n + 1, sizeof(item));
     p->v = v;
     if (st != DD_OK) {
-        dd_image_fini(&im);
+        dd_picture_fini(&im);
         return st;
     }
     if (p->n == 0) snprintf(p->first_path, sizeof p->first_path, "%s", path);
@@ -224,9 +224,9 @@ static dd_status pack(dd_dataset *d, part *p, const char *dir, dd_split *s)
     DD_TRY(dd_tensor_init(&s->images, DD_U8, DD_SHAPE(s->n, d->c, d->h, d->w)));
     DD_TRY(dd_tensor_init(&s->labels, DD_I32, DD_SHAPE(s->n)));
     for (int64_t i = 0; i < s->n; i++) {
-        DD_TRY(dd_image_channels(&p->v[i].im, d->c));
-        dd_image_planes(&p->v[i].im, dd_u8(&s->images) + i * d->c * d->h * d->w);
-        dd_image_fini(&p->v[i].im);
+        DD_TRY(dd_picture_channels(&p->v[i].im, d->c));
+        dd_picture_planes(&p->v[i].im, dd_u8(&s->images) + i * d->c * d->h * d->w);
+        dd_picture_fini(&p->v[i].im);
         dd_i32(&s->labels)[i] = p->v[i].label;
     }
     return DD_OK;
@@ -238,7 +238,7 @@ static dd_status read_part(dd_dataset *d, const char *dir, const dd_data_opts *o
     dd_status st = DD_OK;
     for (int32_t k = 0; k < d->classes && st == DD_OK; k++) st = read_class(d, &p, dir, k, o);
     if (st == DD_OK) st = pack(d, &p, dir, s);
-    for (size_t i = 0; i < p.n; i++) dd_image_fini(&p.v[i].im);
+    for (size_t i = 0; i < p.n; i++) dd_picture_fini(&p.v[i].im);
     free(p.v);
     return st;
 }

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-dd_status dd_image_decode(const void *data, size_t size, const char *what, dd_image *out)
+dd_status dd_picture_decode(const void *data, size_t size, const char *what, dd_picture *out)
 {
     const uint8_t *p = data;
     if (size == 0) return dd_fail(DD_EFORMAT, "%s is empty (0 bytes)", what);
@@ -15,7 +15,7 @@ dd_status dd_image_decode(const void *data, size_t size, const char *what, dd_im
     return dd_fail(DD_EFORMAT, "%s: %zu bytes that start neither like a PNG nor like a JPEG picture", what, size);
 }
 
-void dd_image_fini(dd_image *im)
+void dd_picture_fini(dd_picture *im)
 {
     dd_free(im->px);
     im->px = NULL;
@@ -45,7 +45,7 @@ static void resample(const float *in, int64_t n_in, int64_t si, float *out, int6
     }
 }
 
-dd_status dd_image_resize(dd_image *im, int64_t h, int64_t w)
+dd_status dd_picture_resize(dd_picture *im, int64_t h, int64_t w)
 {
     if (im->h == h && im->w == w) return DD_OK;
     int64_t c = im->c, row = im->w * c;
@@ -75,7 +75,7 @@ dd_status dd_image_resize(dd_image *im, int64_t h, int64_t w)
     return st;
 }
 
-dd_status dd_image_channels(dd_image *im, int64_t c)
+dd_status dd_picture_channels(dd_picture *im, int64_t c)
 {
     if (im->c == c) return DD_OK;
     int64_t n = im->h * im->w;
@@ -95,7 +95,7 @@ dd_status dd_image_channels(dd_image *im, int64_t c)
     return DD_OK;
 }
 
-void dd_image_planes(const dd_image *im, uint8_t *out)
+void dd_picture_planes(const dd_picture *im, uint8_t *out)
 {
     int64_t n = im->h * im->w;
     for (int64_t k = 0; k < im->c; k++)

@@ -47,7 +47,7 @@ static void on_progress(j_common_ptr c)
     longjmp(k->back, 1);
 }
 
-static void rows(j_decompress_ptr c, dd_image *out)
+static void rows(j_decompress_ptr c, dd_picture *out)
 {
     jpeg_start_decompress(c);
     while (c->output_scanline < c->output_height) {
@@ -58,7 +58,8 @@ static void rows(j_decompress_ptr c, dd_image *out)
 }
 
 /* Everything that may jump. `out` is the caller's, so its members survive the jump. */
-static dd_status decode(j_decompress_ptr c, catcher *k, const void *data, size_t size, const char *what, dd_image *out)
+static dd_status decode(j_decompress_ptr c, catcher *k, const void *data, size_t size, const char *what,
+                        dd_picture *out)
 {
     if (setjmp(k->back)) return dd_fail(DD_EFORMAT, "%s: corrupt JPEG picture of %zu bytes: %s", what, size, k->text);
     jpeg_create_decompress(c);
@@ -80,7 +81,7 @@ static dd_status decode(j_decompress_ptr c, catcher *k, const void *data, size_t
     return DD_OK;
 }
 
-dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_image *out)
+dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_picture *out)
 {
     struct jpeg_decompress_struct c;
     catcher k;
@@ -95,6 +96,6 @@ dd_status dd_jpeg_decode(const void *data, size_t size, const char *what, dd_ima
     k.progress.progress_monitor = on_progress;
     dd_status st = decode(&c, &k, data, size, what, out);
     jpeg_destroy_decompress(&c);
-    if (st != DD_OK) dd_image_fini(out);
+    if (st != DD_OK) dd_picture_fini(out);
     return st;
 }

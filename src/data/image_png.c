@@ -7,7 +7,7 @@
 #include <png.h>
 #include <string.h>
 
-static dd_status pixels(png_image *im, const char *what, dd_image *out)
+static dd_status pixels(png_image *im, const char *what, dd_picture *out)
 {
     bool alpha = im->format & PNG_FORMAT_FLAG_ALPHA;
     out->c = im->format & PNG_FORMAT_FLAG_COLOR ? 3 : 1;
@@ -20,14 +20,14 @@ static dd_status pixels(png_image *im, const char *what, dd_image *out)
         return dd_fail(DD_ENOMEM, "%s: out of memory for %lld x %lld pixels", what, (long long)out->w,
                        (long long)out->h);
     if (!png_image_finish_read(im, NULL, out->px, 0, NULL)) {
-        dd_image_fini(out);
+        dd_picture_fini(out);
         return dd_fail(DD_EFORMAT, "%s: corrupt PNG picture: %s", what, im->message);
     }
     for (int64_t i = 1; alpha && i < n; i++) memmove(out->px + i * out->c, out->px + i * from, (size_t)out->c);
     return DD_OK;
 }
 
-dd_status dd_png_decode(const void *data, size_t size, const char *what, dd_image *out)
+dd_status dd_png_decode(const void *data, size_t size, const char *what, dd_picture *out)
 {
     png_image im;
     memset(&im, 0, sizeof im);

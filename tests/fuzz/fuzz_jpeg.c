@@ -6,11 +6,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    dd_image im = {0};
+    dd_picture im = {0};
     if (dd_jpeg_decode(data, size, "picture", &im) == DD_OK && im.w * im.h <= 1 << 16) {
-        dd_image_channels(&im, 1);
-        dd_image_resize(&im, 7, 5);
+        dd_picture_channels(&im, 1);
+        dd_picture_resize(&im, 7, 5);
     }
-    dd_image_fini(&im);
+    dd_picture_fini(&im);
     return 0;
 }

@@ -653,15 +653,15 @@ static void resizing(void **state)
 {
     (void)state;
     const uint8_t px[4] = {0, 100, 200, 40};
-    dd_image im = {4, 1, 1, dd_alloc(4, 1)};
+    dd_picture im = {4, 1, 1, dd_alloc(4, 1)};
     memcpy(im.px, px, 4);
-    assert_int_equal(dd_image_resize(&im, 1, 2), DD_OK);
+    assert_int_equal(dd_picture_resize(&im, 1, 2), DD_OK);
     assert_int_equal(im.px[0], 50);
     assert_int_equal(im.px[1], 120);
-    assert_int_equal(dd_image_resize(&im, 2, 4), DD_OK);
+    assert_int_equal(dd_picture_resize(&im, 2, 4), DD_OK);
     const uint8_t want[8] = {50, 68, 102, 120, 50, 68, 102, 120};
     assert_memory_equal(im.px, want, 8);
-    dd_image_fini(&im);
+    dd_picture_fini(&im);
 }
 
 int main(void)

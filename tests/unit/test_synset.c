@@ -156,7 +156,7 @@ static void synset_exports(void **state)
 static void grid_is_a_picture(void **state)
 {
     dd_synset *s = make_set(20);
-    dd_image im;
+    dd_picture im;
     void *data;
     size_t n;
     assert_int_equal(dd_grid_png(at(state, "g.png"), &s->images, s->mean, s->std, 2), DD_OK);
@@ -164,7 +164,7 @@ static void grid_is_a_picture(void **state)
     assert_int_equal(dd_png_decode(data, n, "g", &im), DD_OK);
     assert_int_equal(im.w, 2 * 66 + 2);
     assert_int_equal(im.h, 10 * 66 + 2);
-    dd_image_fini(&im);
+    dd_picture_fini(&im);
     dd_free(data);
     assert_int_equal(dd_grid_png(at(state, "g.png"), &s->images, s->mean, s->std, 0), DD_EINVAL);
     dd_synset_free(s);
