@@ -5,6 +5,7 @@
 #ifndef ATTAR_CLI_H
 #define ATTAR_CLI_H
 #include <attar/attar.h>
+#include <stddef.h>
 #include <stdio.h>
 
 enum { DD_CLI_SETS = 64, DD_CLI_ARGS = 4 };
@@ -20,6 +21,45 @@ typedef struct dd_command {
     const dd_option *options;
     dd_status (*run)(const struct dd_command *self, int argc, char **argv);
 } dd_command;
+
+/* How the real data are opened: a member of a command's flags, and the rows that fill member `at` of struct T. */
+typedef struct dd_cli_data {
+    char dir[DD_OPT_TEXT], resize[DD_OPT_TEXT], classes[DD_OPT_TEXT], normalise[DD_OPT_TEXT];
+    int64_t channels;
+} dd_cli_data;
+
+#define DD_CLI_DIR_ROW(T, at)                                                                                          \
+    {                                                                                                                  \
+        "data-dir", DD_OPT_STRING, offsetof(T, at.dir), "", 0, 0, "DIR", "folder searched first for known data sets"   \
+    }
+#define DD_CLI_FOLDER_ROWS(T, at)                                                                                      \
+    {"resize", DD_OPT_STRING, offsetof(T, at.resize), "", 0, 0, "HxW", "size that images of a folder are brought to"}, \
+        {"channels",                                                                                                   \
+         DD_OPT_INT,                                                                                                   \
+         offsetof(T, at.channels),                                                                                     \
+         "0",                                                                                                          \
+         0,                                                                                                            \
+         3,                                                                                                            \
+         NULL,                                                                                                         \
+         "images of a folder become 1 grey or 3 colour; 0: as they are"},                                              \
+    {                                                                                                                  \
+        "classes", DD_OPT_STRING, offsetof(T, at.classes), "", 0, 0, "FILE",                                           \
+            "class names, one a line, in the order of their numbers"                                                   \
+    }
+#define DD_CLI_NORMALISE_ROW(T, at)                                                                                    \
+    {                                                                                                                  \
+        "normalise", DD_OPT_STRING, offsetof(T, at.normalise), "auto", 0, 0, "HOW",                                    \
+            "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"                                                       \
+    }
+/* DD_EINVAL for sizes that are none. The texts stay f's. */
+dd_status dd_cli_data_opts(const dd_cli_data *f, dd_data_opts *out);
+
+/* Rows of every command that computes. */
+#define DD_CLI_MACHINE_ROWS(T, b, n)                                                                                   \
+    {"backend", DD_OPT_STRING, offsetof(T, b), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},     \
+    {                                                                                                                  \
+        "threads", DD_OPT_INT, offsetof(T, n), "0", 0, 4096, NULL, "threads; 0: all cores"                             \
+    }
 
 /* What the parser collected beside the option struct. */
 typedef struct dd_parsed {
@@ -48,8 +88,6 @@ void dd_json_options(FILE *f, const dd_option *table);
 void dd_json_result(FILE *f, const dd_eval_result *r);
 void dd_mean_text(char *buf, size_t size, double mean, double std);
 double dd_cli_clock(void); /* seconds, monotonic */
-/* Reads "HxW". DD_EINVAL. */
-dd_status dd_cli_resize(const char *text, dd_data_opts *o);
 
 dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv);

@@ -2,24 +2,18 @@
  *
  * attar data: checks a data set and lists the known ones. */
 #include "cli/cli.h"
-#include <stddef.h>
 #include <string.h>
 
 typedef struct flags {
-    char data_dir[DD_OPT_TEXT], resize[DD_OPT_TEXT], classes[DD_OPT_TEXT], normalise[DD_OPT_TEXT];
-    int64_t channels;
+    dd_cli_data from;
     bool json;
 } flags;
 
 #define AT(field) offsetof(flags, field)
 const dd_option dd_data_flags[] = {
-    {"data-dir", DD_OPT_STRING, AT(data_dir), "", 0, 0, "DIR", "folder searched first for known data sets"},
-    {"resize", DD_OPT_STRING, AT(resize), "", 0, 0, "HxW", "size that images of a folder are brought to"},
-    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL,
-     "images of a folder become 1 grey or 3 colour; 0: as they are"},
-    {"classes", DD_OPT_STRING, AT(classes), "", 0, 0, "FILE", "class names, one a line, in the order of their numbers"},
-    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW",
-     "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
+    DD_CLI_DIR_ROW(flags, from),
+    DD_CLI_FOLDER_ROWS(flags, from),
+    DD_CLI_NORMALISE_ROW(flags, from),
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print JSON"},
     {0},
 };
@@ -80,13 +74,9 @@ static void print_json(const dd_dataset *d)
 
 static dd_status check(const flags *f, const char *path)
 {
-    dd_data_opts o = DD_DATA_OPTS_INIT;
+    dd_data_opts o;
     dd_dataset *d;
-    o.data_dir = f->data_dir[0] ? f->data_dir : NULL;
-    o.classes_file = f->classes[0] ? f->classes : NULL;
-    o.normalise = f->normalise;
-    o.channels = f->channels;
-    DD_TRY(dd_cli_resize(f->resize, &o));
+    DD_TRY(dd_cli_data_opts(&f->from, &o));
     DD_TRY(dd_dataset_open(&d, path, &o));
     if (f->json)
         print_json(d);

@@ -4,14 +4,12 @@
 #include "cli/cli.h"
 #include <ctype.h>
 #include <signal.h>
-#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
 typedef struct flags {
     dd_distill_opts d;
-    char data_dir[DD_OPT_TEXT], resize[DD_OPT_TEXT], classes[DD_OPT_TEXT], normalise[DD_OPT_TEXT];
-    int64_t channels;
+    dd_cli_data from;
     bool no_baselines, json, quiet;
     char set[DD_OPT_TEXT];
 } flags;
@@ -20,7 +18,7 @@ typedef struct flags {
 const dd_option dd_distill_flags[] = {
     {"method", DD_OPT_STRING, AT(d.method), "dm", 0, 0, "NAME", "the method; attar methods lists them"},
     {"data", DD_OPT_STRING, AT(d.data), "", 0, 0, "NAME|PATH", "a known data set, a folder or an .npz file; required"},
-    {"data-dir", DD_OPT_STRING, AT(data_dir), "", 0, 0, "DIR", "folder searched first for known data sets"},
+    DD_CLI_DIR_ROW(flags, from),
     {"ipc", DD_OPT_INT, AT(d.ipc), "1", 1, 10000, NULL, "synthetic images per class"},
     {"out", DD_OPT_STRING, AT(d.out), "", 0, 0, "DIR", "folder that receives the set; required"},
     {"seed", DD_OPT_INT, AT(d.seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
@@ -41,16 +39,11 @@ const dd_option dd_distill_flags[] = {
     {"no-baselines", DD_OPT_BOOL, AT(no_baselines), "false", 0, 0, NULL,
      "do not evaluate random real images beside it"},
     {"checkpoint-every", DD_OPT_INT, AT(d.checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
-    {"backend", DD_OPT_STRING, AT(d.backend), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},
-    {"threads", DD_OPT_INT, AT(d.threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    DD_CLI_MACHINE_ROWS(flags, d.backend, d.threads),
     {"resume", DD_OPT_BOOL, AT(d.resume), "false", 0, 0, NULL, "go on from the checkpoint in the output folder"},
     {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE", "an option of the method; may be repeated"},
-    {"resize", DD_OPT_STRING, AT(resize), "", 0, 0, "HxW", "size that images of a folder are brought to"},
-    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL,
-     "images of a folder become 1 grey or 3 colour; 0: as they are"},
-    {"classes", DD_OPT_STRING, AT(classes), "", 0, 0, "FILE", "class names, one a line, in the order of their numbers"},
-    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW",
-     "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
+    DD_CLI_FOLDER_ROWS(flags, from),
+    DD_CLI_NORMALISE_ROW(flags, from),
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
     {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "no progress"},
     {0},
@@ -168,12 +161,7 @@ static dd_status complete(flags *f, const dd_parsed *p, screen *s)
     if (!f->d.out[0]) return dd_fail(DD_EINVAL, "distill: --out is required: the folder that receives the set");
     f->d.baselines = !f->no_baselines;
     f->d.sets = p->sets;
-    f->d.data_opts = (dd_data_opts)DD_DATA_OPTS_INIT;
-    f->d.data_opts.data_dir = f->data_dir[0] ? f->data_dir : NULL;
-    f->d.data_opts.classes_file = f->classes[0] ? f->classes : NULL;
-    f->d.data_opts.normalise = f->normalise;
-    f->d.data_opts.channels = f->channels;
-    DD_TRY(dd_cli_resize(f->resize, &f->d.data_opts));
+    DD_TRY(dd_cli_data_opts(&f->from, &f->d.data_opts));
     *s = (screen){.tty = isatty(STDERR_FILENO) != 0, .quiet = f->quiet, .last = dd_cli_clock()};
     f->d.progress = on_progress;
     f->d.log = on_log;

@@ -3,12 +3,12 @@
  * attar eval: repeats the evaluation of a synthetic set and compares it with the recorded one. */
 #include "cli/cli.h"
 #include <math.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct flags {
-    char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT], data_dir[DD_OPT_TEXT], backend[DD_OPT_TEXT];
+    dd_cli_data from;
+    char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT], backend[DD_OPT_TEXT];
     int64_t repeats, epochs, seed, threads;
     bool baselines, json;
 } flags;
@@ -20,10 +20,10 @@ const dd_option dd_eval_flags[] = {
     {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa", "how they are trained; as recorded unless given"},
     {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1: as recorded, else the protocol's"},
     {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "the real data; the recorded set unless given"},
-    {"data-dir", DD_OPT_STRING, AT(data_dir), "", 0, 0, "DIR", "folder searched first for known data sets"},
+    DD_CLI_DIR_ROW(flags, from),
+    DD_CLI_FOLDER_ROWS(flags, from),
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of weights, batches and augmentation"},
-    {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},
-    {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    DD_CLI_MACHINE_ROWS(flags, backend, threads),
     {"baselines", DD_OPT_BOOL, AT(baselines), "false", 0, 0, NULL, "evaluate as many random real images beside it"},
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
     {0},
@@ -55,7 +55,7 @@ static bool recall_real(const dd_synset *s, const char *key, double *out)
 
 static dd_status open_data(job *j, flags *f)
 {
-    dd_data_opts o = DD_DATA_OPTS_INIT;
+    dd_data_opts o;
     char given[1024] = "";
     size_t n = 0;
     recall(j->set, f->data, "data.name", "");
@@ -68,8 +68,13 @@ static dd_status open_data(job *j, flags *f)
                                   : k ? "/"
                                       : "",
                                   (k ? j->set->std : j->set->mean)[i]);
+    DD_TRY(dd_cli_data_opts(&f->from, &o));
     o.normalise = given;
-    o.data_dir = f->data_dir[0] ? f->data_dir : NULL;
+    if (!o.resize_h) { /* images of a folder become what the set's were made from */
+        o.resize_h = j->set->h;
+        o.resize_w = j->set->w;
+    }
+    if (!o.channels && (j->set->c == 1 || j->set->c == 3)) o.channels = j->set->c;
     return dd_dataset_open(&j->data, f->data, &o);
 }
 

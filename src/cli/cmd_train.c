@@ -2,16 +2,16 @@
  *
  * attar train: ordinary training on the whole real data set, with a curve. */
 #include "cli/cli.h"
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { CURVE_WIDTH = 60, CURVE_HEIGHT = 10 };
 
 typedef struct flags {
-    char data[DD_OPT_TEXT], data_dir[DD_OPT_TEXT], net[DD_OPT_TEXT], backend[DD_OPT_TEXT], optimiser[DD_OPT_TEXT],
-        schedule[DD_OPT_TEXT], aug[DD_OPT_TEXT], normalise[DD_OPT_TEXT], resize[DD_OPT_TEXT];
-    int64_t epochs, batch, seed, threads, channels;
+    dd_cli_data from;
+    char data[DD_OPT_TEXT], net[DD_OPT_TEXT], backend[DD_OPT_TEXT], optimiser[DD_OPT_TEXT], schedule[DD_OPT_TEXT],
+        aug[DD_OPT_TEXT];
+    int64_t epochs, batch, seed, threads;
     double lr, momentum, weight_decay, holdout;
     bool json, quiet;
 } flags;
@@ -19,7 +19,7 @@ typedef struct flags {
 #define AT(field) offsetof(flags, field)
 const dd_option dd_train_flags[] = {
     {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "a known data set, a folder or an .npz file; required"},
-    {"data-dir", DD_OPT_STRING, AT(data_dir), "", 0, 0, "DIR", "folder searched first for known data sets"},
+    DD_CLI_DIR_ROW(flags, from),
     {"net", DD_OPT_STRING, AT(net), "convnet", 0, 0, "SPEC", "NAME or NAME:KEY=VALUE,...; attar nets lists them"},
     {"epochs", DD_OPT_INT, AT(epochs), "15", 1, 1e6, NULL, "passes over the training data"},
     {"batch", DD_OPT_INT, AT(batch), "128", 1, 65536, NULL, "images per step"},
@@ -31,13 +31,9 @@ const dd_option dd_train_flags[] = {
     {"aug", DD_OPT_STRING, AT(aug), "none", 0, 0, "LIST", "augmentation, such as crop_flip"},
     {"holdout", DD_OPT_REAL, AT(holdout), "0.1", 0, 0.5, NULL, "fraction kept aside for the accuracy of each epoch"},
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of weights, batches and augmentation"},
-    {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},
-    {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
-    {"resize", DD_OPT_STRING, AT(resize), "", 0, 0, "HxW", "size that images of a folder are brought to"},
-    {"channels", DD_OPT_INT, AT(channels), "0", 0, 3, NULL,
-     "images of a folder become 1 grey or 3 colour; 0: as they are"},
-    {"normalise", DD_OPT_STRING, AT(normalise), "auto", 0, 0, "HOW",
-     "auto, computed, none, or MEAN[,MEAN..]/STD[,STD..]"},
+    DD_CLI_MACHINE_ROWS(flags, backend, threads),
+    DD_CLI_FOLDER_ROWS(flags, from),
+    DD_CLI_NORMALISE_ROW(flags, from),
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object at the end and nothing else"},
     {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "print the test accuracy only"},
     {0},
@@ -118,13 +114,10 @@ static void print_json(const job *j, const flags *f)
 
 static dd_status prepare(job *j, const flags *f)
 {
-    dd_data_opts o = DD_DATA_OPTS_INIT;
+    dd_data_opts o;
     if (!f->data[0])
         return dd_fail(DD_EINVAL, "train: --data is required: a known data set (attar data list) or a path");
-    o.data_dir = f->data_dir[0] ? f->data_dir : NULL;
-    o.normalise = f->normalise;
-    o.channels = f->channels;
-    DD_TRY(dd_cli_resize(f->resize, &o));
+    DD_TRY(dd_cli_data_opts(&f->from, &o));
     DD_TRY(dd_dataset_open(&j->data, f->data, &o));
     const dd_image image = {j->data->c, j->data->h, j->data->w};
     DD_TRY(dd_net_open(&j->net, f->net, image, j->data->classes));

@@ -87,7 +87,8 @@ double dd_cli_clock(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-dd_status dd_cli_resize(const char *text, dd_data_opts *o)
+/* Reads "HxW". */
+static dd_status read_size(const char *text, dd_data_opts *o)
 {
     long long h, w;
     int end = 0;
@@ -99,4 +100,14 @@ dd_status dd_cli_resize(const char *text, dd_data_opts *o)
     o->resize_h = h;
     o->resize_w = w;
     return DD_OK;
+}
+
+dd_status dd_cli_data_opts(const dd_cli_data *f, dd_data_opts *out)
+{
+    *out = (dd_data_opts)DD_DATA_OPTS_INIT;
+    out->data_dir = f->dir[0] ? f->dir : NULL;
+    out->classes_file = f->classes[0] ? f->classes : NULL;
+    if (f->normalise[0]) out->normalise = f->normalise;
+    out->channels = f->channels;
+    return read_size(f->resize, out);
 }

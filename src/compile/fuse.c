@@ -113,7 +113,7 @@ static bool fold_rows(const dd_command *k, int64_t outer, dd_command *out)
         y->stride[i] = s;
         s *= y->dim[i];
     }
-    return kept == outer && s == outer;
+    return kept == outer && s == outer && dd_view_count(&k->in.dst) == outer;
 }
 
 /* attr becomes height and width of the large and of the small plane. */

@@ -3,7 +3,7 @@
  * dc_aug_dump OUT.safetensors: batches before and after the DC protocol's augmentation and the draws between them, so
  * that dc_aug_parity.py can make the change again with scipy. */
 #include "base/memory.h"
-#include "data/safetensors.h"
+#include "dump.h"
 #include "eval/augment_dc.h"
 
 #include <stdio.h>
@@ -53,18 +53,6 @@ static dd_status run_case(int k, dd_tensor *t)
     return s;
 }
 
-static dd_status write_file(const dd_st_entry *e, int n, const char *path)
-{
-    void *bytes = NULL;
-    size_t size = 0;
-    DD_TRY(dd_st_write(e, n, &bytes, &size));
-    FILE *f = fopen(path, "wb");
-    bool good = f && fwrite(bytes, 1, size, f) == size;
-    if (f && fclose(f)) good = false;
-    dd_free(bytes);
-    return good ? DD_OK : dd_fail(DD_EIO, "cannot write %s", path);
-}
-
 static dd_status dump_all(dd_st_entry *e, const char *path)
 {
     for (int k = 0; k < (int)DD_LEN(cases); k++) {
@@ -77,7 +65,7 @@ static dd_status dump_all(dd_st_entry *e, const char *path)
         }
         DD_TRY(s);
     }
-    return write_file(e, (int)DD_LEN(cases) * PARTS, path);
+    return write_entries(e, (int)DD_LEN(cases) * PARTS, path);
 }
 
 int main(int argc, char **argv)

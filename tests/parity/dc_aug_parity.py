@@ -8,8 +8,6 @@ strategy and exits 1 if one exceeds 1e-4, 77 without scipy.
 
     tests/parity/dc_aug_parity.py FILE.safetensors
 """
-import json
-import struct
 import sys
 
 try:
@@ -19,25 +17,10 @@ except ImportError as e:
     print(f"skipped: {e}")
     sys.exit(77)
 
+from cases import read_cases
+
 LIMIT = 1e-4
 STRATEGY = {1: "crop", 2: "scale", 4: "rotate"}
-
-
-def read_safetensors(path):
-    """{case: {part: float32 array}} of entries named case/part."""
-    with open(path, "rb") as f:
-        data = f.read()
-    (length,) = struct.unpack_from("<Q", data)
-    cases = {}
-    for name, e in json.loads(data[8 : 8 + length]).items():
-        if name == "__metadata__":
-            continue
-        assert e["dtype"] == "F32", name
-        first, end = e["data_offsets"]
-        values = np.frombuffer(data[8 + length + first : 8 + length + end], "<f4").reshape(e["shape"])
-        case, part = name.split("/")
-        cases.setdefault(case, {})[part] = values
-    return cases
 
 
 def crop(x, mean, y, z):
@@ -98,7 +81,7 @@ def main():
         raise SystemExit("usage: dc_aug_parity.py FILE.safetensors")
     worst, bad, total = 0.0, False, 0
     print("case     strategy  images  largest difference")
-    for case, t in read_safetensors(sys.argv[1]).items():
+    for case, t in read_cases(sys.argv[1]).items():
         mean = t["before"].mean((0, 2, 3), dtype=np.float64)
         errors = {}
         for x, got, draw in zip(t["before"], t["after"], t["draws"]):

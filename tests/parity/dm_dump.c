@@ -6,7 +6,7 @@
 #include "attar/data.h"
 #include "attar/net.h"
 #include "base/memory.h"
-#include "data/safetensors.h"
+#include "dump.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -118,19 +118,7 @@ static dd_status run_case(const dump *u, int i, dd_tensor *t)
     return s;
 }
 
-static dd_status write_file(const dd_st_entry *e, int n, const char *path)
-{
-    void *bytes = NULL;
-    size_t size = 0;
-    DD_TRY(dd_st_write(e, n, &bytes, &size));
-    FILE *f = fopen(path, "wb");
-    bool good = f && fwrite(bytes, 1, size, f) == size;
-    if (f && fclose(f)) good = false;
-    dd_free(bytes);
-    return good ? DD_OK : dd_fail(DD_EIO, "cannot write %s", path);
-}
-
-static dd_status dump_all(dump *u, dd_st_entry *e, const char *path, const char *data)
+static dd_status dump_all(dump *u, dd_st_entry *e, const char *path, const char *data, const char *backend)
 {
     DD_TRY(dd_dataset_open(&u->data, data, NULL));
     const dd_dataset *d = u->data;
@@ -140,7 +128,7 @@ static dd_status dump_all(dump *u, dd_st_entry *e, const char *path, const char 
     const bool small = d->h < 28;
     DD_TRY(dd_net_open(&u->net, small ? "convnet:depth=2,width=32" : "convnet:depth=3,width=128",
                        (dd_image){d->c, d->h, d->w}, d->classes));
-    DD_TRY(dd_backend_open(&u->backend, "cpu", 0));
+    DD_TRY(dd_backend_open(&u->backend, backend, 0));
     for (int i = 0; i < (int)DD_LEN(lists); i++) {
         dd_tensor t[PARTS] = {0};
         const dd_status s = run_case(u, i, t);
@@ -151,18 +139,18 @@ static dd_status dump_all(dump *u, dd_st_entry *e, const char *path, const char 
         }
         if (s != DD_OK) return s;
     }
-    return write_file(e, (int)DD_LEN(lists) * PARTS, path);
+    return write_entries(e, (int)DD_LEN(lists) * PARTS, path);
 }
 
 int main(int argc, char **argv)
 {
     static dd_st_entry e[DD_ST_MAX];
-    if (argc < 2 || argc > 3) {
-        fputs("usage: dm_dump OUT.safetensors [DATA]\n", stderr);
+    if (argc < 2 || argc > 4) {
+        fputs("usage: dm_dump OUT.safetensors [DATA [BACKEND]]\n", stderr);
         return 2;
     }
     dump u = {0};
-    const dd_status s = dump_all(&u, e, argv[1], argc > 2 ? argv[2] : "digits");
+    const dd_status s = dump_all(&u, e, argv[1], argc > 2 ? argv[2] : "digits", argc > 3 ? argv[3] : "cpu");
     if (s != DD_OK) fprintf(stderr, "dm_dump: %s\n", dd_last_error());
     for (int i = 0; i < DD_ST_MAX; i++) dd_tensor_fini(&e[i].t);
     dd_backend_close(u.backend);

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { MOST = 40, INPUTS = 6, GRAPHS = 150, STEPS = 28 };
+enum { MOST = 40, INPUTS = 6, GRAPHS = 300, STEPS = 28 };
 
 typedef struct tensors {
     int n;
@@ -141,7 +141,7 @@ static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_d
     for (int i = 0; fits && i < s.rank; i++) fits = r.dim[i] == s.dim[i] || r.dim[i] == 1;
     y = fits ? dd_expand(g, y, s) : dd_full(g, t, s, 0.5);
     const bool plane = s.dim[2] > 2 && s.dim[3] > 2;
-    switch (dd_key_below(k, 2, 14)) {
+    switch (dd_key_below(k, 2, 16)) {
     case 0: return dd_add(g, x, y);
     case 1: return dd_sub(g, x, y);
     case 2: return dd_mul(g, x, y);
@@ -155,6 +155,8 @@ static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_d
     case 10: return plane ? dd_mean(g, dd_mul(g, x, y), 4u | 8u) : dd_mul(g, x, x);
     case 11: return plane ? dd_avgpool(g, x, halving) : dd_sqrt(g, dd_addc(g, dd_square(g, x), 1));
     case 12: return plane ? dd_scale(g, dd_mean(g, x, 1u | 4u | 8u), 0.5) : dd_addc(g, x, 0.25);
+    case 13: return s.dim[1] > 1 ? dd_mean(g, x, 2u) : dd_scale(g, x, 0.75);
+    case 14: return s.dim[1] > 1 ? dd_mean(g, x, 2u | 4u | 8u) : dd_mul(g, x, y);
     default: return s.dim[2] == 4 ? dd_sumpool_t(g, x, halving, 8, 8) : dd_flip(g, x, 8u);
     }
 }

@@ -72,6 +72,19 @@ static bool stop_at(void *self, const dd_progress *p)
     return p->iteration != *(int64_t *)self;
 }
 
+/* Stops a run after `at` iterations and lets a second one finish it. */
+static void cut_and_resume(place *p, dd_distill_opts *o, const char *name, int64_t at)
+{
+    dd_distill_result r;
+    assert_int_equal(dd_path_join(o->out, sizeof o->out, p->dir, name), DD_OK);
+    o->progress = stop_at;
+    o->self = &at;
+    assert_int_equal(dd_distill(&r, o), DD_EINTERRUPTED);
+    o->progress = NULL;
+    o->resume = true;
+    assert_int_equal(dd_distill(&r, o), DD_OK);
+}
+
 static void every_method_makes_a_set_and_resumes(void **state)
 {
     const char *const sets[] = {"train_epochs=1", NULL};
@@ -94,13 +107,7 @@ static void every_method_makes_a_set_and_resumes(void **state)
         for (int64_t at = 1; at < 7; at += 2) {
             cut = whole;
             snprintf(name, sizeof name, "%s-%d", dd_method_name(i), (int)at);
-            assert_int_equal(dd_path_join(cut.out, sizeof cut.out, ((place *)*state)->dir, name), DD_OK);
-            cut.progress = stop_at;
-            cut.self = &at;
-            assert_int_equal(dd_distill(&r, &cut), DD_EINTERRUPTED);
-            cut.progress = NULL;
-            cut.resume = true;
-            assert_int_equal(dd_distill(&r, &cut), DD_OK);
+            cut_and_resume(*state, &cut, name, at);
             same_file(&whole, &cut, "set.safetensors");
             same_file(&whole, &cut, "set.json");
             same_file(&whole, &cut, "metrics.jsonl");
@@ -113,19 +120,12 @@ static void the_best_set_is_kept_and_selection_resumes(void **state)
 {
     dd_distill_opts whole, cut;
     dd_distill_result r;
-    int64_t at = 4;
     options(&whole, *state, "dm", "best");
     whole.eval_every = 2;
     whole.eval_epochs = 2;
     assert_int_equal(dd_distill(&r, &whole), DD_OK);
     cut = whole;
-    assert_int_equal(dd_path_join(cut.out, sizeof cut.out, ((place *)*state)->dir, "best-cut"), DD_OK);
-    cut.progress = stop_at;
-    cut.self = &at;
-    assert_int_equal(dd_distill(&r, &cut), DD_EINTERRUPTED);
-    cut.progress = NULL;
-    cut.resume = true;
-    assert_int_equal(dd_distill(&r, &cut), DD_OK);
+    cut_and_resume(*state, &cut, "best-cut", 4);
     same_file(&whole, &cut, "set.safetensors");
     same_file(&whole, &cut, "set.json");
     same_file(&whole, &cut, "metrics.jsonl");
