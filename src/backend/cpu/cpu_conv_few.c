@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Convolution of few channels and its data gradient: the first layer, and the gradient that reaches the image, which
- * libraries run at a twentieth of their speed. Both are a correlation from planes on a canvas with zero borders to at
- * most four planes at a time, kept in registers 16 columns and some rows at once; plain nchw on both sides. Stride and
- * dilation 1. Needs AVX-512; other processors leave these shapes to oneDNN. */
+ * Convolution of few channels and its gradients: the first layer, and the gradient that reaches the image, which
+ * libraries run at a twentieth of their speed. Output and data gradient are a correlation from planes on a canvas with
+ * zero borders to at most four planes at a time, kept in registers 16 columns and some rows at once; plain nchw on both
+ * sides. Stride and dilation 1. The weights' gradient, of 3x3 kernels only, keeps the nine sums of two planes in
+ * registers and reads the large operand once, in plain layout. Needs AVX-512; other processors leave these shapes to
+ * oneDNN. */
 #include "backend/cpu/cpu_internal.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -12,7 +14,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { FEW = 4, LANES = 16, CHUNK = 16, ROWS = 8, ENOUGH_OUT = 8 };
+enum { FEW = 4, LANES = 16, CHUNK = 16, ROWS = 8, ENOUGH_OUT = 8, TAPS = 9 };
 #define WIDE __attribute__((target("avx512f,fma")))
 #define INLINE WIDE __attribute__((always_inline)) static inline
 #ifdef __clang__
@@ -179,6 +181,111 @@ static void backward(const dd_conv_geo *g, const corr *z, const float *u, const 
     take(z, g->c, acc, NULL, g->h, g->w, y);
 }
 
+/* ---- weights ---- */
+
+/* sum[a][3 * r + s] += sum over i, j of u[a, i, j] * canvas[i + r, j + s] for `m` planes u that are `plane` apart. */
+INLINE void nine_sums(const int m, int64_t h, int64_t w, int64_t plane, const float *u, const float *canvas, vec *sum)
+{
+    const int64_t pitch = w + 2;
+    vec acc[2 * TAPS];
+    UNROLL for (int t = 0; t < m * TAPS; t++) acc[t] = sum[t];
+    for (int64_t i = 0; i < h; i++)
+        for (int64_t j = 0; j < w; j += LANES) {
+            const float *x = canvas + i * pitch + j;
+            const vec u0 = *(const vec *)(u + i * w + j), u1 = m > 1 ? *(const vec *)(u + plane + i * w + j) : u0;
+            UNROLL for (int t = 0; t < TAPS; t++)
+            {
+                const vec v = *(const vec *)(x + t / 3 * pitch + t % 3);
+                acc[t] += v * u0;
+                if (m > 1) acc[TAPS + t] += v * u1;
+            }
+        }
+    UNROLL for (int t = 0; t < m * TAPS; t++) sum[t] = acc[t];
+}
+
+WIDE static void weigh(int64_t m, int64_t h, int64_t w, int64_t plane, const float *u, const float *canvas, vec *sum)
+{
+    if (m > 1)
+        nine_sums(2, h, w, plane, u, canvas, sum);
+    else
+        nine_sums(1, h, w, plane, u, canvas, sum);
+}
+
+WIDE static float lanes_sum(const vec *v)
+{
+    float half[LANES];
+    memcpy(half, v, sizeof half);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int l = 0; l < n; l++) half[l] += half[l + n];
+    return half[0];
+}
+
+/* The canvas of the weights' gradient: rows of u rounded up to whole vectors, x around them. */
+static corr weights_of(const dd_conv_geo *z)
+{
+    return (corr){.k = z->c, .h = z->p, .w = round_up(z->q, LANES), .r = 3, .s = 3, .top = z->ph, .left = z->pw};
+}
+
+/* Floats of one thread: the canvas, the sums of `n` output channels, and two planes of u if they need rounding. */
+static int64_t weights_scratch(const corr *z, int64_t n)
+{
+    return canvas_size(z) + n * z->k * TAPS * LANES + 2 * z->h * z->w;
+}
+
+/* Output channels first..last-1 over all images; each is one thread's alone, so the order of additions is fixed. */
+static void weights(const dd_conv_geo *g, const corr *z, int64_t first, int64_t last, const float *x, const float *u,
+                    float *buf, float *y)
+{
+    float *sums = buf + canvas_size(z), *padded = sums + (last - first) * g->c * TAPS * LANES;
+    const int64_t canvas = (z->h + 2) * (z->w + 2), plane = g->p * g->q;
+    memset(buf, 0, (size_t)weights_scratch(z, last - first) * sizeof *buf);
+    for (int64_t n = 0; n < g->n; n++) {
+        fill_canvas(z, g->c, x + n * g->c * g->h * g->w, g->h, g->w, buf);
+        for (int64_t o = first; o < last; o += 2) {
+            const int64_t m = last - o < 2 ? 1 : 2;
+            const float *from = u + (n * g->o + o) * plane;
+            int64_t apart = plane;
+            if (z->w != g->q) {
+                for (int64_t i = 0; i < m * g->p; i++)
+                    memcpy(padded + i * z->w, from + i * g->q, (size_t)g->q * sizeof *from);
+                from = padded;
+                apart = z->h * z->w;
+            }
+            for (int64_t c = 0; c < g->c; c++) /* a pair's sums lie together, channel by channel */
+                weigh(m, z->h, z->w, apart, from, buf + c * canvas,
+                      (vec *)(void *)(sums + ((o - first) * g->c + m * c) * TAPS * LANES));
+        }
+    }
+    for (int64_t o = first; o < last; o++) {
+        const int64_t even = (o - first) / 2 * 2, m = last - first - even < 2 ? 1 : 2;
+        for (int64_t c = 0; c < g->c; c++)
+            for (int64_t t = 0; t < TAPS; t++) {
+                const int64_t at = (even * g->c + m * c + (o - first - even)) * TAPS + t;
+                y[(o * g->c + c) * TAPS + t] = lanes_sum((const vec *)(const void *)(sums + at * LANES));
+            }
+    }
+}
+
+static int64_t share_of(const dd_conv_geo *g, int threads)
+{
+    return round_up((g->o + threads - 1) / threads, 2);
+}
+
+static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    const corr z = weights_of(&g);
+    const int64_t share = share_of(&g, b->threads), each = weights_scratch(&z, share);
+#pragma omp parallel for schedule(static) num_threads(b->threads) if (g.n > 1)
+    for (int t = 0; t < b->threads; t++) {
+        const int64_t first = t * share, last = first + share < g.o ? first + share : g.o;
+        if (first < last) weights(&g, &z, first, last, in->in[0], in->in[1], (float *)scratch + t * each, in->out);
+    }
+    return DD_OK;
+}
+
+/* ---- choice ---- */
+
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
@@ -201,8 +308,14 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
     const bool plain = g.sh == 1 && g.sw == 1 && g.dh == 1 && g.dw == 1 && g.g == 1;
-    if (in->kind == DD_K_CONV_DW || !plain || g.c > FEW || g.o < ENOUGH_OUT) return false;
-    if (!__builtin_cpu_supports("avx512f")) return false;
+    if (!plain || g.c > FEW || g.o < ENOUGH_OUT || !__builtin_cpu_supports("avx512f")) return false;
+    if (in->kind == DD_K_CONV_DW) {
+        const corr w = weights_of(&g);
+        if (g.r != 3 || g.s != 3 || g.c > 2) return false; /* measured: no gain for 3 channels */
+        in->scratch = (size_t)(b->threads * weights_scratch(&w, share_of(&g, b->threads))) * sizeof(float);
+        in->launch = launch_weights;
+        return true;
+    }
     const corr z = in->kind == DD_K_CONV_DX ? backward_of(&g) : forward_of(&g);
     in->scratch = (size_t)(b->threads * (canvas_size(&z) + FEW * z.h * z.w)) * sizeof(float);
     in->launch = launch;
