@@ -1,102 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of commands and the way from argv to an exit status. Knows the other files of this folder by cli.h. */
+ * The way from argv to an exit status. */
 #include "cli/cli.h"
 #include <string.h>
 
-static const dd_command commands[] = {
-    {"distill",
-     "",
-     "make a small synthetic set out of a data set",
-     "Distils a data set into a few synthetic images per class, such that a network trained on them alone does well on "
-     "the real test images. The folder given by --out receives the set (set.safetensors, set.json, grid.png), a log "
-     "of the run (metrics.jsonl) and a checkpoint. An interrupted run goes on with --resume and ends with the same "
-     "bytes as one that was never interrupted.",
-     {{"attar distill --data digits --ipc 1 --out runs/digits", "one image per digit, from the embedded 8x8 digits"},
-      {"attar distill --data fashion-mnist --method dm --ipc 10 --out runs/fashion --set lr_img=1",
-       "ten images per class, with an option of the method (see attar methods)"}},
-     dd_distill_flags,
-     dd_cmd_distill},
-    {"eval",
-     "DIR",
-     "train networks on a synthetic set and test them on the real data",
-     "Loads a synthetic set, opens the data set that its set.json names, checks that class names, shape and "
-     "normalisation agree, trains fresh networks on the set and tests them on real test images. The result stands "
-     "beside the recorded one, and the last line says whether both agree within their noise.",
-     {{"attar eval runs/digits", "repeats the recorded evaluation"},
-      {"attar eval runs/fashion --net lenet --repeats 5 --baselines", "another network, beside random real images"}},
-     dd_eval_flags,
-     dd_cmd_eval},
-    {"train",
-     "",
-     "train a network on the whole real data set",
-     "Trains a network on real data in the ordinary way: the number that a distilled set is measured against. Prints "
-     "the loss and the held-out accuracy of each epoch, the test accuracy and a curve.",
-     {{"attar train --data digits --epochs 20", "the whole of the digits"},
-      {"attar train --data cifar10 --net convnet:depth=3,width=128 --aug crop_flip --json", "one JSON object"}},
-     dd_train_flags,
-     dd_cmd_train},
-    {"info",
-     "DIR",
-     "show what a synthetic set holds",
-     "Loads the set in DIR, checks it against its recorded hash and prints its shape, classes and normalisation; "
-     "--json prints set.json itself.",
-     {{"attar info runs/digits", "for people"}, {"attar info runs/digits --json", "for programs"}},
-     dd_info_flags,
-     dd_cmd_info},
-    {"export",
-     "DIR",
-     "write a synthetic set in another format",
-     "Writes the set in DIR as npz (numpy), pt (a folder with images.pt and labels.pt for torch.load) or png (a folder "
-     "per class, natural colours).",
-     {{"attar export runs/digits --to npz --out digits.npz", "opens with numpy.load"},
-      {"attar export runs/digits --to png --out pictures", "pictures/CLASS/000.png and so on"}},
-     dd_export_flags,
-     dd_cmd_export},
-    {"data",
-     "check PATH | list",
-     "check a data set, or list the known ones",
-     "check opens a data set by name or path and reports its counts, shape, classes, mean and standard deviation and "
-     "hash, or the first defect with the numbers. list names the data sets that are known by name.",
-     {{"attar data check photos/ --resize 32x32", "a folder of folders of PNG and JPEG images"},
-      {"attar data list", "names that --data takes"}},
-     dd_data_flags,
-     dd_cmd_data},
-    {"methods",
-     "",
-     "list the distillation methods and their options",
-     "Lists the methods, where each comes from and what --set takes for it.",
-     {{"attar methods", "for people"}, {"attar methods --json", "for programs"}},
-     dd_table_flags,
-     dd_cmd_methods},
-    {"nets",
-     "",
-     "list the networks and their options",
-     "Lists the networks that --net takes, as NAME or NAME:KEY=VALUE,...",
-     {{"attar nets", "for people"}, {"attar nets --json", "for programs"}},
-     dd_table_flags,
-     dd_cmd_nets},
-    {"ops",
-     "",
-     "list the operations of the graph and their derivatives",
-     "Lists the operations that graphs are made of, with their shapes and their vector-Jacobian products.",
-     {{"attar ops", "for people"}, {"attar ops --markdown", "for a document"}},
-     dd_table_flags,
-     dd_cmd_ops},
-};
-
-const dd_command *dd_command_at(int i)
-{
-    return i >= 0 && (size_t)i < DD_LEN(commands) ? &commands[i] : NULL;
-}
+enum { MOST_COMMANDS = 32 };
 
 static dd_status find_command(const dd_command **out, const char *name)
 {
-    const char *names[DD_LEN(commands) + 2] = {"help"};
-    for (size_t i = 0; i < DD_LEN(commands); i++) {
-        names[i + 1] = commands[i].name;
-        *out = &commands[i];
-        if (strcmp(name, commands[i].name) == 0) return DD_OK;
+    const char *names[MOST_COMMANDS + 2] = {"help"};
+    for (int i = 0; i < MOST_COMMANDS && (*out = dd_command_at(i)); i++) {
+        names[i + 1] = (*out)->name;
+        if (strcmp(name, (*out)->name) == 0) return DD_OK;
     }
     const char *near = dd_nearest(name, names);
     *out = NULL;

@@ -6,6 +6,7 @@
 #ifndef ATTAR_DATA_INTERNAL_H
 #define ATTAR_DATA_INTERNAL_H
 #include "attar/data.h"
+#include "base/memory.h"
 
 #define DD_PATH 1200                      /* longest path built here, with its NUL */
 #define DD_FILE_LIMIT ((size_t)1 << 31)   /* largest file, and largest file once inflated */
@@ -63,7 +64,11 @@ dd_status dd_picture_decode(const void *data, size_t size, const char *what, dd_
 dd_status dd_picture_resize(dd_picture *im, int64_t h, int64_t w);
 dd_status dd_picture_channels(dd_picture *im, int64_t c);   /* 1: luma of BT.601; 3: grey copied */
 void dd_picture_planes(const dd_picture *im, uint8_t *out); /* [c][h][w] */
-void dd_picture_fini(dd_picture *im);
+static inline void dd_picture_fini(dd_picture *im)
+{
+    dd_free(im->px);
+    im->px = NULL;
+}
 
 /* folder.c */
 bool dd_folder_here(const char *dir);

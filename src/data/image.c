@@ -15,12 +15,6 @@ dd_status dd_picture_decode(const void *data, size_t size, const char *what, dd_
     return dd_fail(DD_EFORMAT, "%s: %zu bytes that start neither like a PNG nor like a JPEG picture", what, size);
 }
 
-void dd_picture_fini(dd_picture *im)
-{
-    dd_free(im->px);
-    im->px = NULL;
-}
-
 /* One axis: n_in samples at stride `si` to n_out at stride `so`. Shrinking averages the covered interval, growing
  * interpolates between sample centres. */
 static void resample(const float *in, int64_t n_in, int64_t si, float *out, int64_t n_out, int64_t so)
