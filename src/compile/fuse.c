@@ -435,6 +435,8 @@ static dd_status recompute(fuser *f, size_t self)
             for (int j = 0; j < g->k[m].in.nsrc; j++) read = read || g->k[m].src[j].slot == r.leaf[i];
         loads += !read;
     }
+    for (size_t i = 0; i < r.n; i++) /* what lies on the way may be read flipped or shifted, too */
+        if (!reads_rows(g, r.from[i]->out.slot, width_of(&r.from[i]->in.dst))) return DD_OK;
     if (n == 0 || r.failed || loads > n || f->c->nslot + r.n > f->slots) return DD_OK;
     return apply_rerun(f, g, self, &r);
 }
