@@ -3,6 +3,8 @@
 include(CMakePackageConfigHelpers)
 install(TARGETS attar attar_static attar_cli)
 install(DIRECTORY include/attar TYPE INCLUDE)
+# The way from the .pc file back to the prefix, so that any --prefix of an installation works.
+file(RELATIVE_PATH ATTAR_PC_TO_PREFIX /x/${CMAKE_INSTALL_LIBDIR}/pkgconfig /x)
 configure_file(cmake/attar.pc.in attar.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/attar.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 configure_package_config_file(cmake/attarConfig.cmake.in attarConfig.cmake

@@ -65,10 +65,25 @@ class Set:
     """
 
     def __init__(self, arrays, info):
+        missing = [k for k in ("images", "labels", "mean", "std") if k not in arrays]
+        if missing:
+            raise ValueError(f"there is no {' and no '.join(missing)} among {sorted(arrays)}")
         self.images, self.labels = arrays["images"], arrays["labels"]
         self.soft_labels, self.lr = arrays.get("soft_labels"), arrays.get("lr")
         self.mean, self.std = arrays["mean"], arrays["std"]
         self.class_names, self.info = info.get("class_names"), info
+        self._check()
+
+    def _check(self):
+        m, c = self.images.shape[:2] if self.images.ndim == 4 else (0, 0)
+        if not m:
+            raise ValueError(f"images have shape {self.images.shape}, expected [M,C,H,W]")
+        if self.labels.shape != (m,):
+            raise ValueError(f"{m} images have labels of shape {self.labels.shape}")
+        if self.mean.shape != (c,) or self.std.shape != (c,) or not (self.std > 0).all():
+            raise ValueError(f"{c} channels have mean {self.mean.tolist()} and std {self.std.tolist()}")
+        if self.info and list(self.info.get("shape", [])) != list(self.images.shape):
+            raise ValueError(f"set.json says shape {self.info.get('shape')}, the images have {list(self.images.shape)}")
 
     @property
     def pixels(self):
@@ -91,6 +106,8 @@ def load(path):
     tensors = os.path.join(path, "set.safetensors")
     with open(os.path.join(path, "set.json"), encoding="utf-8") as f:
         info = json.load(f, object_pairs_hook=_unique)
+    if info.get("format", "attar-set-1") != "attar-set-1":
+        raise ValueError(f"{path}: format {info['format']!r}, this reader knows 'attar-set-1'")
     with open(tensors, "rb") as f:
         digest = hashlib.sha256(f.read()).hexdigest()
     if digest != info.get("sha256"):

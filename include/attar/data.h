@@ -36,10 +36,12 @@ typedef struct dd_data_opts {
     const char *classes_file;   /* one class name a line, fixes the class order; NULL: by name */
     const char *normalise;      /* "auto" (published where known, else computed), "computed", "none", or
                                    "MEAN[,MEAN..]/STD[,STD..]" */
+    char *const *class_names;   /* [classes] the class order of an image folder, in place of a file; or NULL */
+    int64_t classes;
 } dd_data_opts;
 #define DD_DATA_OPTS_INIT                                                                                              \
     {                                                                                                                  \
-        NULL, 0, 0, 0, NULL, "auto"                                                                                    \
+        NULL, 0, 0, 0, NULL, "auto", NULL, 0                                                                           \
     }
 
 /* Opens a data set by name (digits, fashion-mnist, mnist, cifar10) or by path (a folder with IDX, CIFAR binary or

@@ -61,8 +61,11 @@ typedef struct dd_distill_result {
 } dd_distill_result;
 
 /* Runs to the end, or until progress returns false (DD_EINTERRUPTED after a checkpoint). The folder o->out gets
- * set.safetensors, set.json, grid.png (the best), last.safetensors, metrics.jsonl, run.json and checkpoint/.
- * With resume, continues to the same bits as an uninterrupted run. DD_EEXIST if out holds another run. */
+ * config.json, metrics.jsonl, checkpoint/, and at the end set.safetensors, set.json, grid.png (the best), run.json and,
+ * if the last images are others than the best, last.safetensors. It is locked against other runs meanwhile.
+ * With resume, continues to the same bits as an uninterrupted run; iterations may grow. DD_EEXIST: out holds another
+ * run, or one works in it; DD_EINVAL: an option, or names that are not UTF-8; DD_ENOTFOUND: data, method, network;
+ * DD_EFORMAT: damaged data or checkpoints; DD_ENUMERIC: the loss left the finite numbers; DD_EIO, DD_ENOMEM. */
 dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o);
 
 #ifdef __cplusplus

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -127,6 +128,24 @@ dd_status dd_make_dir(const char *path)
         part[i] = '/';
     }
     return make_one(part);
+}
+
+dd_status dd_lock_dir(const char *path, int *fd)
+{
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) return dd_fail(DD_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return DD_OK;
+    const bool busy = errno == EWOULDBLOCK;
+    const dd_status s = busy ? dd_fail(DD_EEXIST, "another run works in %s; wait for it or choose another --out", path)
+                             : dd_fail(DD_EIO, "%s: cannot be locked: %s", path, strerror(errno));
+    close(*fd);
+    *fd = -1;
+    return s;
+}
+
+void dd_unlock_dir(int fd)
+{
+    if (fd >= 0) close(fd);
 }
 
 bool dd_exists(const char *path)

@@ -13,6 +13,10 @@ dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size
 dd_status dd_write_file(const char *path, const void *data, size_t size);
 /* Makes the folder and its parents. DD_EIO if something that is no folder is in the way. */
 dd_status dd_make_dir(const char *path);
+/* Keeps other processes that ask for the same folder out until dd_unlock_dir(*fd) or the end of this one; the folder
+ * must exist. DD_EEXIST: another process has it; DD_EIO. */
+dd_status dd_lock_dir(const char *path, int *fd);
+void dd_unlock_dir(int fd); /* -1: nothing */
 bool dd_exists(const char *path);
 bool dd_is_dir(const char *path);
 /* "a/b" joined into buf; DD_EINVAL if it does not fit. */

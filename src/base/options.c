@@ -83,9 +83,10 @@ static dd_status set_int(const dd_option *o, int64_t *dst, const char *value)
     char *end;
     errno = 0;
     const long long v = strtoll(value, &end, 10);
-    if (end == value || *end || errno) return dd_fail(DD_EINVAL, "%s=%s: expected an integer", o->name, value);
-    if (ranged(o) && ((double)v < o->min || (double)v > o->max))
-        return dd_fail(DD_EINVAL, "%s=%s: must be between %g and %g", o->name, value, o->min, o->max);
+    if (end == value || *end) return dd_fail(DD_EINVAL, "%s=%s: expected an integer", o->name, value);
+    if (errno || (ranged(o) && ((double)v < o->min || (double)v > o->max)))
+        return dd_fail(DD_EINVAL, "%s=%s: must be between %.0f and %.0f", o->name, value, ranged(o) ? o->min : -0x1p63,
+                       ranged(o) ? o->max : 0x1p63);
     *dst = v;
     return DD_OK;
 }

@@ -105,7 +105,6 @@ static bool on_progress(void *self, const dd_progress *p)
 static void on_log(void *self, const char *line)
 {
     screen *s = self;
-    if (s->quiet) return;
     end_line(s);
     fprintf(stderr, "%s\n", line);
 }

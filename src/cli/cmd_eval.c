@@ -75,6 +75,10 @@ static dd_status open_data(job *j, flags *f)
         o.resize_w = j->set->w;
     }
     if (!o.channels && (j->set->c == 1 || j->set->c == 3)) o.channels = j->set->c;
+    if (!o.classes_file) {
+        o.class_names = j->set->class_names;
+        o.classes = j->set->classes;
+    }
     return dd_dataset_open(&j->data, f->data, &o);
 }
 

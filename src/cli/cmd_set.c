@@ -4,10 +4,12 @@
 #include "cli/cli.h"
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct flags {
     char to[DD_OPT_TEXT], out[DD_OPT_TEXT];
-    bool json;
+    bool json, force;
 } flags;
 
 #define AT(field) offsetof(flags, field)
@@ -18,6 +20,7 @@ const dd_option dd_info_flags[] = {
 const dd_option dd_export_flags[] = {
     {"to", DD_OPT_CHOICE, AT(to), "npz", 0, 0, "npz|pt|png", "the format"},
     {"out", DD_OPT_STRING, AT(out), "", 0, 0, "PATH", "a file for npz, a folder for the others; required"},
+    {"force", DD_OPT_BOOL, AT(force), "false", 0, 0, NULL, "write over what is there"},
     {0},
 };
 
@@ -66,6 +69,14 @@ dd_status dd_cmd_info(const dd_command *c, int argc, char **argv)
     return DD_OK;
 }
 
+/* A folder that holds nothing may be filled. */
+static dd_status nothing_there(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || (S_ISDIR(st.st_mode) && rmdir(path) == 0)) return DD_OK;
+    return dd_fail(DD_EEXIST, "export: %s exists; choose another --out, or write over it with --force", path);
+}
+
 dd_status dd_cmd_export(const dd_command *c, int argc, char **argv)
 {
     flags f;
@@ -74,6 +85,7 @@ dd_status dd_cmd_export(const dd_command *c, int argc, char **argv)
     memset(&f, 0, sizeof f);
     DD_TRY(dd_cli_parse(c, &f, &p, 1, false, argc, argv));
     if (!f.out[0]) return dd_fail(DD_EINVAL, "export: --out is required: a file for npz, a folder for pt and png");
+    if (!f.force) DD_TRY(nothing_there(f.out));
     DD_TRY(dd_synset_load(&s, p.args[0]));
     dd_status st = dd_synset_export(s, f.to, f.out);
     if (st == DD_OK) printf("%lld images written to %s as %s\n", (long long)s->m, f.out, f.to);

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "data/data_internal.h"
 #include "attar/options.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,12 +258,40 @@ static bool row_fits(const dd_dataset *d, const kind *k)
     return k && d->c == k->c && d->h == k->h && d->w == k->w && d->classes == k->classes;
 }
 
+/* Only folders of pictures can be resized, coloured or ordered; what is asked for beyond that is said. */
+static dd_status as_asked(const dd_dataset *d, const dd_data_opts *o)
+{
+    if (o->resize_h && (d->h != o->resize_h || d->w != o->resize_w))
+        return dd_fail(DD_EINVAL, "%s has images of %lldx%lld; only image folders are resized, to %lldx%lld here",
+                       d->name, (long long)d->h, (long long)d->w, (long long)o->resize_h, (long long)o->resize_w);
+    if (o->channels && d->c != o->channels)
+        return dd_fail(DD_EINVAL, "%s has images of %lld channels; only those of image folders are changed to %lld",
+                       d->name, (long long)d->c, (long long)o->channels);
+    if (o->classes_file && layout_of(d->source) != folder)
+        return dd_fail(DD_EINVAL, "%s has its class order in itself; %s can order image folders only", d->name,
+                       o->classes_file);
+    return DD_OK;
+}
+
+/* Extreme numbers by hand would only fail once a network sees them. */
+static dd_status finite_pixels(const dd_dataset *d)
+{
+    for (int64_t k = 0; k < d->c; k++) {
+        const double low = -d->mean[k] / d->std[k], high = (1 - d->mean[k]) / d->std[k];
+        if (!(fabs(low) < 1e6 && fabs(high) < 1e6))
+            return dd_fail(DD_EINVAL, "mean %g and deviation %g of channel %lld put pixels at %g to %g; give others",
+                           d->mean[k], d->std[k], (long long)k, low, high);
+    }
+    return DD_OK;
+}
+
 static dd_status finish(dd_dataset *d, const kind *k, bool by_name, const dd_data_opts *o)
 {
     const dd_shape *sh = &d->train.images.shape;
     d->c = sh->dim[1];
     d->h = sh->dim[2];
     d->w = sh->dim[3];
+    DD_TRY(as_asked(d, o));
     DD_TRY(dd_check_labels(d, d->classes));
     if (by_name && !row_fits(d, k))
         return dd_fail(DD_EFORMAT, "%s: images of %lldx%lldx%lld in %lld classes, but %s has %lldx%lldx%lld in %lld",
@@ -275,6 +304,7 @@ static dd_status finish(dd_dataset *d, const kind *k, bool by_name, const dd_dat
     DD_TRY(dd_split_index(d, &d->test));
     DD_TRY(no_empty_class(d));
     DD_TRY(dd_normalise(d, o->normalise, k ? k->mean : NULL, k ? k->std : NULL));
+    DD_TRY(finite_pixels(d));
     dd_dataset_hash(d);
     return DD_OK;
 }
@@ -313,6 +343,8 @@ static dd_status open_word(dd_dataset *d, const char *word, const dd_data_opts *
 
 static dd_status check_opts(const dd_data_opts *o)
 {
+    if (o->data_dir && !dd_is_dir(o->data_dir))
+        return dd_fail(DD_ENOTFOUND, "there is no folder %s to look for data in", o->data_dir);
     if (o->channels != 0 && o->channels != 1 && o->channels != 3)
         return dd_fail(DD_EINVAL, "channels is %lld; 0 (as they are), 1 (grey) and 3 (colour) are possible",
                        (long long)o->channels);

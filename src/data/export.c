@@ -155,8 +155,25 @@ static dd_status export_one(const dd_synset *s, int64_t i, int64_t number, const
     return st;
 }
 
+/* Two classes in one folder would overwrite each other's pictures. */
+static dd_status distinct_folders(const dd_synset *s)
+{
+    char a[256], b[256];
+    for (int64_t i = 0; i < s->classes; i++) {
+        folder_name(s->class_names[i], i, a, sizeof a);
+        for (int64_t k = 0; k < i; k++) {
+            folder_name(s->class_names[k], k, b, sizeof b);
+            if (strcmp(a, b) == 0)
+                return dd_fail(DD_EINVAL, "classes %lld and %lld would both be written to a folder \"%s\"; rename one",
+                               (long long)k, (long long)i, a);
+        }
+    }
+    return DD_OK;
+}
+
 static dd_status export_png(const dd_synset *s, const char *dir)
 {
+    DD_TRY(distinct_folders(s));
     uint8_t *px = dd_alloc((size_t)(s->h * s->w), 3);
     int64_t *seen = dd_alloc((size_t)s->classes, sizeof *seen);
     dd_status st = px && seen ? dd_make_dir(dir) : dd_fail(DD_ENOMEM, "out of memory for a picture");

@@ -249,14 +249,19 @@ dd_status dd_folder_load(dd_dataset *d, const char *dir, const dd_data_opts *o)
     bool parts = subdir(dir, "train", train);
     if (!parts) snprintf(train, sizeof train, "%s", dir);
     bool tested = parts && (subdir(dir, "test", test) || subdir(dir, "val", test));
-    if (o->classes_file)
+    const bool given = o->classes_file || o->class_names;
+    const char *of = o->classes_file ? o->classes_file : o->class_names ? "the list of classes" : train;
+    if (o->classes_file) {
         DD_TRY(classes_from_file(d, o->classes_file));
-    else
+    } else if (o->class_names) {
+        d->classes = o->classes;
+        DD_TRY(dd_class_names_copy(d, o->class_names));
+    } else {
         DD_TRY(classes_from_dir(d, train));
-    const char *of = o->classes_file ? o->classes_file : train;
+    }
     if (d->classes > 65536)
         return dd_fail(DD_EFORMAT, "%s has %lld classes, at most 65536 are read", of, (long long)d->classes);
-    if (o->classes_file) DD_TRY(no_strangers(d, train, of));
+    if (given) DD_TRY(no_strangers(d, train, of));
     if (tested) DD_TRY(no_strangers(d, test, of));
     DD_TRY(read_part(d, train, o, &d->train));
     return tested ? read_part(d, test, o, &d->test) : DD_OK;

@@ -119,10 +119,10 @@ static dd_status given(dd_dataset *d, const char *how)
     const char *slash = strchr(how, '/');
     bool ok = slash && numbers(how, slash, d->c, d->mean) && numbers(slash + 1, how + strlen(how), d->c, d->std);
     if (!ok)
-        return dd_fail(
-            DD_EINVAL,
-            "normalisation \"%s\" is none of auto, computed, none, MEAN[,MEAN..]/STD[,STD..] with 1 or %lld values",
-            how, (long long)d->c);
+        return dd_fail(DD_EINVAL,
+                       "normalisation \"%s\" is none of auto, computed, none, MEAN[,MEAN..]/STD[,STD..] with %s finite "
+                       "value%s each",
+                       how, d->c > 1 ? "one or as many as channels of" : "1", d->c > 1 ? "s" : "");
     for (int64_t k = 0; k < d->c; k++) {
         if (d->std[k] <= 0)
             return dd_fail(DD_EINVAL, "normalisation \"%s\": deviation %g is not above 0", how, d->std[k]);

@@ -65,16 +65,37 @@ static dd_status read_names(dd_setfacts *f, const dd_json *doc, const char *what
     return DD_OK;
 }
 
+/* A set of another program may lack the key. */
+static dd_status read_format(const dd_json *doc, const char *what)
+{
+    const dd_json *v = dd_json_get(doc, "format");
+    const char *s = dd_json_string(v);
+    if (!v || (s && strcmp(s, "attar-set-1") == 0)) return DD_OK;
+    return dd_fail(DD_EFORMAT, "%s: \"format\" is \"%.40s\", this version reads \"attar-set-1\"", what,
+                   s ? s : "no text");
+}
+
+static dd_status check_ipc(const dd_setfacts *f, const dd_json *doc, const char *what)
+{
+    int64_t ipc;
+    const dd_json *v = dd_json_get(doc, "ipc");
+    if (!v || (dd_json_int(v, &ipc) && ipc >= 1 && ipc <= f->shape[0] && ipc * f->classes == f->shape[0])) return DD_OK;
+    return dd_fail(DD_EFORMAT, "%s: \"ipc\" does not fit %lld images of %lld classes", what, (long long)f->shape[0],
+                   (long long)f->classes);
+}
+
 dd_status dd_setfacts_parse(dd_setfacts *f, const char *text, size_t size, const char *what)
 {
     dd_json *doc;
     memset(f, 0, sizeof *f);
     DD_TRY(dd_json_parse(&doc, text, size, what));
-    dd_status st = read_hash(f, doc, what);
+    dd_status st = read_format(doc, what);
+    if (st == DD_OK) st = read_hash(f, doc, what);
     if (st == DD_OK) st = read_shape(f, doc, what);
     if (st == DD_OK) st = read_reals(doc, "mean", f->shape[1], what, f->mean);
     if (st == DD_OK) st = read_reals(doc, "std", f->shape[1], what, f->std);
     if (st == DD_OK) st = read_names(f, doc, what);
+    if (st == DD_OK) st = check_ipc(f, doc, what);
     dd_json_free(doc);
     if (st != DD_OK) dd_setfacts_fini(f);
     return st;

@@ -7,6 +7,7 @@
 #include "method/driver_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,6 +60,30 @@ dd_status dd_checkpoint_save(dd_driver *d)
     return s;
 }
 
+static bool all_finite(const dd_tensor *t)
+{
+    for (int64_t i = 0, n = dd_shape_count(t->shape); t->dtype == DD_F32 && i < n; i++)
+        if (!isfinite(dd_f32(t)[i])) return false;
+    return true;
+}
+
+/* What no run of ours writes; best_images is whatever lay there before the first evaluation. */
+static dd_status plausible(const int64_t *facts, double accuracy, const dd_st_entry *e, int n, const char *path)
+{
+    const int64_t done = facts[ITERATION], best = facts[BEST_AT];
+    if (done < 0 || done > 1000000000 || best < 0 || best > done || facts[METRICS] < 0)
+        return dd_fail(DD_EFORMAT,
+                       "%s claims iteration %" PRId64 ", the best at %" PRId64 ", %" PRId64
+                       " bytes of metrics: it is damaged",
+                       path, done, best, facts[METRICS]);
+    if (!isfinite(accuracy) || accuracy > 1)
+        return dd_fail(DD_EFORMAT, "%s claims a best accuracy of %g: it is damaged", path, accuracy);
+    for (int i = 0; i < n; i++)
+        if (!all_finite(&e[i].t))
+            return dd_fail(DD_EFORMAT, "%s: \"%s\" holds numbers that are not finite: it is damaged", path, e[i].name);
+    return DD_OK;
+}
+
 static dd_status restore(dd_driver *d, const char *path)
 {
     dd_st_entry e[16];
@@ -80,6 +105,7 @@ static dd_status restore(dd_driver *d, const char *path)
     }
     for (int i = 0; i < n && s == DD_OK; i++) s = dd_tensor_copy(&e[i].t, dd_st_find(&file, e[i].name));
     dd_free(bytes);
+    if (s == DD_OK) s = plausible(facts, accuracy, e, n, path);
     DD_TRY(s);
     d->done = facts[ITERATION];
     d->best_at = facts[BEST_AT];
@@ -100,7 +126,13 @@ dd_status dd_checkpoint_load(dd_driver *d, bool *found)
             snprintf(text, sizeof text, "%.1000s; going on from the checkpoint before it", dd_last_error());
             d->o.log(d->o.self, text);
         }
+        snprintf(text, sizeof text, "%.1000s", dd_exists(now) ? dd_last_error() : "");
         s = restore(d, prev);
+        if (s != DD_OK && text[0]) {
+            char also[1000];
+            snprintf(also, sizeof also, "%.999s", dd_last_error());
+            s = dd_fail(s, "%s; and the checkpoint before it: %s", text, also);
+        }
     }
     *found = s == DD_OK;
     return s;

@@ -276,13 +276,15 @@ static dd_status find_rule(const char *name, rule_fn *out)
 
 static dd_status enough(const dd_run *r)
 {
+    const bool held = r->nitems < r->data->train.n;
     for (int64_t c = 0; c < r->data->classes; c++) {
         const int64_t n = r->class_first[c + 1] - r->class_first[c];
         if (n < r->ipc)
             return dd_fail(DD_EINVAL,
-                           "class %s has %" PRId64 " training images, fewer than the %" PRId64
-                           " per class asked for; lower ipc or the holdout",
-                           r->data->class_names[c], n, r->ipc);
+                           "class %s has %" PRId64 " training images%s, fewer than the %" PRId64
+                           " per class asked for; lower ipc%s",
+                           r->data->class_names[c], n, held ? " beside the held-out ones" : "", r->ipc,
+                           held ? " or the holdout" : "");
     }
     return DD_OK;
 }

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define AT(field) offsetof(dd_distill_opts, field)
 static const dd_option driver_table[] = {
@@ -114,6 +115,7 @@ static dd_status open_data(dd_driver *d)
     const double part = d->o.paper_compatible || !d->o.eval_every ? 0 : d->o.holdout;
     if (d->o.eval_every && !d->o.paper_compatible && part <= 0)
         return dd_fail(DD_EINVAL, "eval_every needs held-out data to select on: holdout > 0, or paper_compatible");
+    d->held_out = part;
     return dd_data_holdout(d->data, part, dd_key_at(dd_key_seed((uint64_t)d->o.seed), "holdout", 0), &d->items,
                            &d->nitems, &d->val, &d->nval);
 }
@@ -172,8 +174,6 @@ static dd_status folder_is_fresh(const char *dir, bool *fresh)
     char **names;
     size_t n;
     *fresh = true;
-    if (!dd_exists(dir)) return DD_OK;
-    if (!dd_is_dir(dir)) return dd_fail(DD_EIO, "%s is a file, not a folder; choose another --out", dir);
     DD_TRY(dd_list_dir(dir, &names, &n));
     for (size_t i = 0; i < n; i++) *fresh = *fresh && strstr(names[i], ".tmp.") != NULL;
     dd_list_free(names, n);
@@ -185,13 +185,18 @@ static dd_status claim_folder(dd_driver *d)
     char config[1024];
     bool fresh;
     if (!d->o.out[0]) return dd_fail(DD_EINVAL, "no output folder given; name one with --out");
+    if (d->o.resume && !dd_exists(d->o.out))
+        return dd_fail(DD_ENOTFOUND, "%s does not exist, so there is nothing to resume", d->o.out);
+    if (dd_exists(d->o.out) && !dd_is_dir(d->o.out))
+        return dd_fail(DD_EIO, "%s is a file, not a folder; choose another --out", d->o.out);
+    d->made = !dd_exists(d->o.out);
+    DD_TRY(dd_make_dir(d->o.out));
+    DD_TRY(dd_lock_dir(d->o.out, &d->lock));
     DD_TRY(dd_path_join(config, sizeof config, d->o.out, "config.json"));
     if (d->o.resume && dd_exists(config)) return dd_record_check_config(d, config);
     if (dd_exists(config))
         return dd_fail(DD_EEXIST, "%s already holds a run; go on with it by --resume, or choose another --out",
                        d->o.out);
-    if (d->o.resume && !dd_exists(d->o.out))
-        return dd_fail(DD_ENOTFOUND, "%s does not exist, so there is nothing to resume", d->o.out);
     DD_TRY(folder_is_fresh(d->o.out, &fresh));
     if (!fresh) return dd_fail(DD_EEXIST, "%s is not empty and holds no run; choose another --out", d->o.out);
     return DD_OK;
@@ -202,11 +207,10 @@ static dd_status write_config(dd_driver *d)
     char path[1024];
     dd_str s = {0};
     DD_TRY(dd_path_join(path, sizeof path, d->o.out, "config.json"));
-    if (dd_exists(path)) return DD_OK;
-    DD_TRY(dd_make_dir(d->o.out));
     dd_status st = dd_record_config(d, &s);
     if (st == DD_OK) st = dd_write_file(path, s.p, s.len);
     dd_str_free(&s);
+    d->made = d->made && st != DD_OK;
     return st;
 }
 
@@ -273,11 +277,13 @@ static dd_status diverged(dd_driver *d)
 {
     const int64_t at = d->done;
     bool found;
+    char kept[80] = "no checkpoint was written yet";
     DD_TRY(dd_checkpoint_load(d, &found));
+    if (found) snprintf(kept, sizeof kept, "the checkpoint keeps the state of iteration %" PRId64, d->done);
     return dd_fail(DD_ENUMERIC,
                    "the loss or a pixel is not finite after iteration %" PRId64
-                   "; the checkpoint keeps the state of iteration %" PRId64 ": try a smaller lr_img in another folder",
-                   at, found ? d->done : 0);
+                   "; %s: try a smaller lr_img in another folder",
+                   at, kept);
 }
 
 static dd_status iterate(dd_driver *d)
@@ -383,6 +389,8 @@ static void close_all(dd_driver *d)
 {
     if (d->method && d->method->fini && d->state) d->method->fini(d->state);
     if (d->metrics) fclose(d->metrics);
+    if (d->made) rmdir(d->o.out); /* nothing was written: leave nothing */
+    dd_unlock_dir(d->lock);
     dd_free(d->state);
     dd_free(d->r.class_first);
     dd_free(d->r.class_items);
@@ -402,14 +410,28 @@ static dd_status run(dd_driver *d)
     DD_TRY(open_method(d));
     DD_TRY(open_data(d));
     DD_TRY(open_run(d));
+    DD_TRY(dd_record_check_names(d));
     DD_TRY(claim_folder(d));
-    DD_TRY(initialise(d)); /* before the folder is made: refuses a class with fewer images than ipc */
+    DD_TRY(initialise(d));
     DD_TRY(d->method->build(&d->r, d->state));
-    DD_TRY(write_config(d));
     if (d->o.resume) DD_TRY(dd_checkpoint_load(d, &found));
+    if (d->done > d->o.iterations)
+        return dd_fail(DD_EINVAL,
+                       "%s has %" PRId64 " iterations behind it, more than the %" PRId64
+                       " asked for; ask for at least as many, or begin in another folder",
+                       d->o.out, d->done, d->o.iterations);
+    DD_TRY(write_config(d)); /* the iterations asked for may be others now */
     if (!found) DD_TRY(dd_record_open(d, 0));
     DD_TRY(iterate(d));
     return finish(d);
+}
+
+/* Resuming a finished run costs nothing, and must not put that in place of what the run cost. */
+static bool worth_recording(const dd_driver *d)
+{
+    char path[1024];
+    if (d->done > d->started_at || !d->o.resume) return true;
+    return dd_path_join(path, sizeof path, d->o.out, "run.json") != DD_OK || !dd_exists(path);
 }
 
 dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o)
@@ -421,11 +443,12 @@ dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o)
     d->o = *o;
     d->result = out;
     d->accuracy = d->best_accuracy = -1;
+    d->lock = -1;
     dd_status s = run(d);
     out->iterations = d->done;
     out->seconds = dd_now() - start;
     out->peak_bytes = dd_peak_memory();
-    if (s == DD_OK) s = write_text(d, "run.json", dd_record_run);
+    if (s == DD_OK && worth_recording(d)) s = write_text(d, "run.json", dd_record_run);
     close_all(d);
     dd_free(d);
     return s;

@@ -17,6 +17,9 @@ typedef struct dd_driver {
     dd_net *net;
     int32_t *items, *val; /* owned by free() */
     int64_t nitems, nval;
+    double held_out; /* fraction of the training data in val */
+    int lock;        /* of the output folder; -1: none */
+    bool made;       /* the output folder is ours, and empty so far */
     dd_protocol protocol;
     char aug[DD_OPT_TEXT];
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
@@ -36,6 +39,7 @@ dd_status dd_checkpoint_save(dd_driver *d);
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 
 /* record.c */
+dd_status dd_record_check_names(const dd_driver *d);                    /* DD_EINVAL for what JSON cannot hold */
 dd_status dd_record_config(const dd_driver *d, dd_str *out);            /* config.json: every resolved option */
 dd_status dd_record_check_config(const dd_driver *d, const char *path); /* DD_EEXIST names key and both values */
 dd_status dd_record_set(const dd_driver *d, dd_str *out);               /* set.json, without clocks */

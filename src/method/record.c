@@ -13,6 +13,41 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Length of the UTF-8 character at p; 0: none starts there (RFC 3629). */
+static size_t utf8_at(const unsigned char *p)
+{
+    const size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+    if (*p >= 0x80 && *p < 0xc2) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    const bool overlong = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xf0 && p[1] < 0x90);
+    const bool outside = (*p == 0xed && p[1] >= 0xa0) || (*p == 0xf4 && p[1] >= 0x90);
+    return overlong || outside ? 0 : n;
+}
+
+/* Records are JSON, which is UTF-8: said before the work rather than after it. */
+static dd_status recordable(const char *what, const char *v)
+{
+    const unsigned char *p = (const unsigned char *)v;
+    for (size_t n; *p; p += n)
+        if (!(n = utf8_at(p)))
+            return dd_fail(DD_EINVAL, "%s is not UTF-8: byte 0x%02x at position %zu; rename it", what, (unsigned)*p,
+                           (size_t)(p - (const unsigned char *)v) + 1);
+    return DD_OK;
+}
+
+dd_status dd_record_check_names(const dd_driver *d)
+{
+    char what[64];
+    DD_TRY(recordable("the path of the data", d->data_name));
+    DD_TRY(recordable("the path of the output folder", d->o.out));
+    for (int64_t i = 0; i < d->data->classes; i++) {
+        snprintf(what, sizeof what, "the name of class %" PRId64, i);
+        DD_TRY(recordable(what, d->data->class_names[i]));
+    }
+    return DD_OK;
+}
+
 static void text(dd_str *s, const char *v)
 {
     dd_str_add(s, "\"");
@@ -53,6 +88,14 @@ static dd_status finished(const dd_str *s)
     return s->failed ? dd_fail(DD_ENOMEM, "out of memory for a record") : DD_OK;
 }
 
+/* Shape and normalisation as the network sees them: "1x28x28 0.2861/0.353". */
+static void seen_as(const dd_dataset *d, dd_str *out)
+{
+    dd_str_addf(out, "%" PRId64 "x%" PRId64 "x%" PRId64, d->c, d->h, d->w);
+    for (int64_t i = 0; i < d->c; i++) dd_str_addf(out, "%s%.17g", i ? "," : " ", d->mean[i]);
+    for (int64_t i = 0; i < d->c; i++) dd_str_addf(out, "%s%.17g", i ? "," : "/", d->std[i]);
+}
+
 dd_status dd_record_config(const dd_driver *d, dd_str *out)
 {
     dd_str_add(out, "{\n  \"options\": {");
@@ -62,8 +105,25 @@ dd_status dd_record_config(const dd_driver *d, dd_str *out)
     dd_str_add(out, "\n  },\n  ");
     pair(out, "net", dd_net_spec(d->net), ",\n  ");
     pair(out, "aug", d->aug, ",\n  ");
-    pair(out, "data_sha256", d->data->sha256, "\n}\n");
+    pair(out, "data_sha256", d->data->sha256, ",\n  \"data_seen_as\": \"");
+    seen_as(d->data, out);
+    dd_str_add(out, "\"\n}\n");
     return finished(out);
+}
+
+static dd_status same_view(const dd_driver *d, const dd_json *doc, const char *path)
+{
+    dd_str now = {0};
+    const char *then = dd_json_string(dd_json_get(doc, "data_seen_as"));
+    seen_as(d->data, &now);
+    dd_status s = finished(&now);
+    if (s == DD_OK && (!then || strcmp(then, now.p) != 0))
+        s = dd_fail(DD_EEXIST,
+                    "%s was made from images of size and normalisation %s, now they are %s; give the same "
+                    "resize, channels and normalise, or another --out",
+                    path, then ? then : "unknown", now.p);
+    dd_str_free(&now);
+    return s;
 }
 
 /* These may differ between a run and its resumption. */
@@ -104,6 +164,7 @@ dd_status dd_record_check_config(const dd_driver *d, const char *path)
     if (s == DD_OK && (!hash || strcmp(hash, d->data->sha256) != 0))
         s = dd_fail(DD_EEXIST, "%s was made from data with hash %.12s, this data has %.12s", path, hash ? hash : "none",
                     d->data->sha256);
+    if (s == DD_OK) s = same_view(d, doc, path);
     dd_json_free(doc);
     return s;
 }
@@ -139,7 +200,7 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
                 d->best_accuracy < 0    ? "last iteration"
                 : d->o.paper_compatible ? "test"
                                         : "holdout",
-                d->o.holdout);
+                d->held_out);
     dd_str_add(out, "  \"method_options\": {");
     DD_TRY(rows(out, d->method->options, d->state, "    ", true));
     dd_str_add(out, "\n  },\n  \"data\": {");
@@ -182,6 +243,14 @@ dd_status dd_record_open(dd_driver *d, int64_t length)
     if (d->metrics) fclose(d->metrics);
     d->metrics = fopen(path, "ab");
     if (!d->metrics) return dd_fail(DD_EIO, "%s: cannot be written: %s", path, strerror(errno));
+    const off_t size = fseeko(d->metrics, 0, SEEK_END) == 0 ? ftello(d->metrics) : -1;
+    if (size >= 0 && size < (off_t)length) {
+        char line[1200];
+        snprintf(line, sizeof line, "%s has %jd bytes where the checkpoint knew %" PRId64 "; lines are missing in it",
+                 path, (intmax_t)size, length);
+        if (d->o.log) d->o.log(d->o.self, line);
+        return DD_OK;
+    }
     /* lines after the checkpoint will be written again */
     if (ftruncate(fileno(d->metrics), (off_t)length) != 0)
         return dd_fail(DD_EIO, "%s: cannot be cut to %" PRId64 " bytes: %s", path, length, strerror(errno));

@@ -77,6 +77,68 @@ mkdir foreign && cp keep/file foreign/run.json && before=$(sums foreign)
 case $? in 3 | 7) ;; *) fail "a foreign run.json: $(cat err)" ;; esac
 [ "$before" = "$(sums foreign)" ] || fail 'a foreign folder was touched'
 
+# a run that something was done to: nothing of it may be lost
+works 'per class' distill $tiny --out run
+expect 2 'iterations behind it' $(echo distill $tiny | sed 's/--iterations 3/--iterations 2/') --out run --resume
+expect 7 'normalisation' distill $tiny --out run --resume --normalise none
+expect 7 'already holds a run' distill $tiny --out run
+kept=$(sums run)
+export ATTAR
+works 'per class' distill $tiny --out run --resume
+[ "$kept" = "$(sums run)" ] || fail 'resuming a finished run changed it'
+python3 - <<'P'
+import fcntl, os, subprocess
+f = os.open("run", os.O_RDONLY)
+fcntl.flock(f, fcntl.LOCK_EX)
+tiny = "--data digits --ipc 1 --iterations 3 --net convnet:depth=1,width=8 --eval-repeats 1 --eval-epochs 1 --threads 1"
+p = subprocess.run([os.environ["ATTAR"], "distill", *tiny.split(), "--out", "run", "--resume"], capture_output=True)
+assert p.returncode == 7 and b"another run works in run" in p.stderr, p
+P
+[ $? -eq 0 ] || fail 'two runs in one folder'
+
+# damaged checkpoints: iteration -3, and numbers that are not finite; the one before it serves
+for damage in iteration nan; do
+    rm -rf hurt && cp -r run hurt
+    DAMAGE=$damage python3 - <<'P'
+import json, os, struct
+p = "hurt/checkpoint/state.safetensors"
+d = bytearray(open(p, "rb").read())
+n = struct.unpack_from("<Q", d)[0]
+h = json.loads(bytes(d[8:8 + n]))
+at = lambda k: 8 + n + h[k]["data_offsets"][0]
+if os.environ["DAMAGE"] == "nan": struct.pack_into("<f", d, at("images"), float("nan"))
+else: struct.pack_into("<q", d, at("facts"), -3)
+open(p, "wb").write(d)
+P
+    rm -f hurt/checkpoint/state.prev.safetensors
+    expect 3 'damaged' distill $tiny --out hurt --resume
+done
+
+# names that JSON cannot hold are refused before any work
+if mkdir "$(printf 'caf\351')" 2>/dev/null; then
+    expect 2 'not UTF-8' distill $tiny --out "$(printf 'caf\351/run')"
+    [ -z "$(ls "$(printf 'caf\351')")" ] || fail 'a refused run left its folder'
+fi
+expect 2 'only image folders are resized' data check digits --resize 9x9
+expect 2 'class order in itself' data check digits --classes good
+expect 6 'no folder' data check digits --data-dir nowhere
+expect 2 'put pixels at' data check digits --normalise 0/1e-300
+
+# sets edited by hand, and exports over what is there
+rm -rf other && cp -r run other && sed -i 's/attar-set-1/attar-set-99/' other/set.json
+expect 3 'attar-set-99' info other
+rm -rf other && cp -r run other && sed -i 's/"ipc": 1/"ipc": 7/' other/set.json
+expect 3 'does not fit' info other
+rm -rf other && cp -r run other
+python3 - <<'P'
+import json
+d = json.load(open("other/set.json")); d["class_names"] = ["a"] * 10; json.dump(d, open("other/set.json", "w"))
+P
+expect 2 'both be written' export other --to png --out pictures
+expect 7 'exists' export run --to npz --out good.npz
+expect 7 'exists' export run --to png --out run
+works 'images written' export run --to npz --out good.npz --force
+
 # a full disk: a small tmpfs where that is allowed, else a limit on file size
 if [ "$(id -u)" -eq 0 ] && mkdir full && mount -t tmpfs -o size=8k none full 2>/dev/null; then
     expect 4 '' distill $tiny --out full/run
