@@ -213,6 +213,9 @@ static dd_status arrays(dd_dataset *d, const archive *a)
         unit_range(d);
         return DD_OK;
     }
+    for (size_t i = 0; i < DD_LEN(name_sets); i++) /* one of a pair says which is meant */
+        if (locate(a, name_sets[i][1], &at))
+            return dd_fail(DD_EFORMAT, "%s has an array %s but no %s", a->what, name_sets[i][1], name_sets[i][0]);
     return dd_fail(
         DD_EFORMAT,
         "%s: no known pair of arrays; expected x_train and y_train (with x_test and y_test), train_images and "

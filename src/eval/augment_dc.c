@@ -226,7 +226,7 @@ static void find_spline(dd_dc_aug *a, const float *in)
 static double first_pixel(int64_t size, int64_t other, double cosine, double sine)
 {
     const double grown = floor((double)size * fabs(cosine) + (double)other * fabs(sine) + 0.5);
-    return (double)(((int64_t)grown - size) / 2) - (grown - 1) / 2;
+    return floor((grown - (double)size) / 2) - (grown - 1) / 2;
 }
 
 /* The pixel at (y, x) from the centre shows the source at (cos y + sin x, cos x - sin y); the mean, where that is

@@ -82,6 +82,12 @@ static dd_status open_method(dd_driver *d)
     if (!d->state) return dd_fail(DD_ENOMEM, "out of memory for method %s", d->method->name);
     DD_TRY(dd_options_defaults(d->method->options, d->state));
     DD_TRY(apply_sets(d));
+    if (!d->method->iterations && d->o.iterations > 0 && d->o.log) {
+        char line[160];
+        snprintf(line, sizeof line, "method %s chooses images and does not iterate: iterations=%" PRId64 " is ignored",
+                 d->method->name, d->o.iterations);
+        d->o.log(d->o.self, line);
+    }
     if (!d->method->iterations)
         d->o.iterations = 0; /* a coreset: build makes the set */
     else if (d->o.iterations < 0)

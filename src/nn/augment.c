@@ -23,9 +23,15 @@ static dd_status add_word(dd_aug *a, const char *word, const char *text)
 {
     for (int i = 0; i < STRATEGIES; i++)
         if (!strcmp(word, names[i])) {
+            if (a->list >> i & 1u) return dd_fail(DD_EINVAL, "augmentation \"%s\" names %s twice", text, word);
             a->list |= 1u << i;
             return DD_OK;
         }
+    if (!strncmp(text, "dc:", 3))
+        return dd_fail(DD_EINVAL,
+                       "\"%s\" belongs to the evaluation protocol dc; here a list of color, crop, cutout, flip, "
+                       "scale, rotate is meant",
+                       text);
     const char *near = dd_nearest(word, names);
     return dd_fail(DD_EINVAL, "\"%s\" in augmentation \"%s\" is none of color, crop, cutout, flip, scale, rotate%s%s",
                    word, text, near ? "; did you mean " : "", near ? near : "");
