@@ -552,7 +552,7 @@ static void npz_defects(void **state)
     refuse(path, DD_EFORMAT, "[10,4]");
     c.x = "pictures";
     put_npz(state, "a.npz", &c, 1);
-    refuse(path, DD_EFORMAT, "no known pair of arrays");
+    refuse(path, DD_EFORMAT, "has an array labels but no images");
 }
 
 /* A member that claims 2^31 bytes, and one within its own limit only. */
