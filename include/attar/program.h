@@ -23,6 +23,7 @@ typedef struct dd_program_stats {
     int64_t arena;     /* bytes of planned memory, shared scratch included */
     int64_t unplanned; /* what the values would take without reuse */
     double flop;       /* contraction FLOP of one run */
+    int64_t groups;    /* row groups among them: chains of steps that share one pass over memory */
 } dd_program_stats;
 
 /* Compiles everything the graph's outputs need. Reports the graph's first construction error. The graph may be
@@ -33,7 +34,8 @@ void dd_program_free(dd_program *p);
  * DD_ENOTFOUND for a name the graph does not have; binding an input that the program does not need is allowed. */
 dd_status dd_bind(dd_program *p, const char *name, const dd_tensor *t);
 /* Runs. DD_EINVAL names an input or output nothing is bound to; DD_ENUMERIC for a failed factorisation. An
- * output may be bound to the same tensor as an input (the whole of it, not an overlapping part; it is written after the last read). */
+ * output may be bound to the same tensor as an input (the whole of it, not an overlapping part; it is written after the
+ * last read). */
 dd_status dd_exec(dd_program *p);
 dd_program_stats dd_program_statistics(const dd_program *p);
 

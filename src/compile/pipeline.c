@@ -47,6 +47,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, unsigned lea
     if (!(leave_out & DD_NO_FUSE)) DD_TRY(dd_fuse_rows(c));
     DD_TRY(dd_plan(c, !(leave_out & DD_NO_REUSE)));
     c->stats.instrs = (int64_t)c->nstep;
+    for (size_t i = 0; i < c->nstep; i++) c->stats.groups += c->step[i].in.kind == DD_K_ROWS;
     c->stats.arena = (int64_t)c->arena;
     for (size_t i = 0; i < c->nstep; i++) c->stats.flop += flop_of(&c->step[i].in);
     return DD_OK;
