@@ -55,7 +55,6 @@ typedef enum dd_ew {
     DD_EW_LT,
     DD_EW_EQ,
     DD_EW_SELECT,
-    DD_EW_GATE, /* a where b > 0, else a * 0: MUL by a STEP */
     DD_EW_COUNT
 } dd_ew;
 
@@ -71,7 +70,6 @@ typedef dd_status (*dd_kernel)(dd_backend *b, const dd_instr *in, void *scratch)
 struct dd_instr {
     dd_kind kind;
     dd_ew ew;
-    int then; /* members of row groups: 1 + DD_EW_ADD .. DD_EW_DIV, a second op with the last source; 0: none */
     int nsrc;
     dd_view dst, src[DD_INSTR_SRC];
     int64_t attr[8];

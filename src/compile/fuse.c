@@ -2,13 +2,12 @@
  *
  * Row groups. Pointwise steps, reductions over trailing axes and 2x2 pooling that see the same rows (the pixels of a
  * channel, the classes of a logit) become one instruction that takes a block of rows through all of them while it is in
- * cache. Values that no step outside reads lose their memory. Four passes:
+ * cache. Values that no step outside reads lose their memory. Three passes:
  *   1. grow: a group stands where its first step stood; a later step joins if nothing it jumps over writes what it
  *      reads;
  *   2. recompute: a group that reads whole rows which an earlier group computed pointwise computes them again from
  *      what that one read, where this loads no more (the normalised activation from the convolution's output);
- *   3. pair: two steps become one pass over the rows where nothing else reads what is between them;
- *   4. emit: buffers for what stays inside, and the new list.
+ *   3. emit: buffers for what stays inside, and the new list.
  * Knows the instruction format and base. */
 #include "compile/passes.h"
 
@@ -442,104 +441,6 @@ static dd_status recompute(fuser *f, size_t self)
     return apply_rerun(f, g, self, &r);
 }
 
-/* ---- pairing ---- */
-
-static bool arithmetic(const dd_instr *in)
-{
-    return in->kind == DD_K_POINTWISE && !in->then && in->ew >= DD_EW_ADD && in->ew <= DD_EW_DIV;
-}
-
-/* Cuts row axis `axis` of all views of k in two, the second of `size`. */
-static void split_axis(dd_instr *k, int axis, int64_t size)
-{
-    for (int v = -1; v < k->nsrc; v++) {
-        dd_view *w = v < 0 ? &k->dst : &k->src[v];
-        for (int i = w->rank; i > axis; i--) {
-            w->dim[i] = w->dim[i - 1];
-            w->stride[i] = w->stride[i - 1];
-        }
-        w->rank++;
-        w->dim[axis + 1] = size;
-        w->dim[axis] /= size;
-        w->stride[axis] = w->stride[axis + 1] * size;
-    }
-}
-
-/* Gives both the same row axes; false if sizes do not divide. Either may be left finer than it was. */
-static bool same_axes(dd_instr *a, dd_instr *b)
-{
-    int i = a->dst.rank - 1, j = b->dst.rank - 1;
-    if (a->dst.dim[i] != b->dst.dim[j]) return false;
-    while (i > 0 && j > 0) {
-        const int64_t x = a->dst.dim[i - 1], y = b->dst.dim[j - 1];
-        if (x != y) {
-            dd_instr *larger = x > y ? a : b;
-            if ((x > y ? x % y : y % x) != 0 || larger->dst.rank == DD_MAX_RANK) return false;
-            split_axis(larger, x > y ? i - 1 : j - 1, x > y ? y : x);
-            if (x > y) i++;
-            if (x < y) j++;
-        }
-        i--;
-        j--;
-    }
-    return i == 0 && j == 0;
-}
-
-/* The member before `at` whose result is its operand s and nobody else's; g->n: none. */
-static size_t sole_source(const fuser *f, const group *g, size_t at, int s)
-{
-    const dd_command *k = &g->k[at];
-    const int slot = k->src[s].slot;
-    if (f->reads[slot] != 1 || f->writes[slot] != 1) return g->n;
-    for (size_t i = 0; i < at; i++)
-        if (g->k[i].out.slot == slot && width_of(&g->k[i].in.dst) == width_of(&k->in.dst)) return i;
-    return g->n;
-}
-
-static void remove_member(group *g, size_t i)
-{
-    g->n--;
-    memmove(&g->k[i], &g->k[i + 1], (g->n - i) * sizeof g->k[0]);
-}
-
-/* x * STEP(y) into one pass, and (a op b) op c, with c the other operand of k. */
-static bool pair_with(group *g, size_t i, size_t at, int s)
-{
-    dd_command first = g->k[i], k = g->k[at];
-    const int other = 1 - s;
-    const bool gate = first.in.kind == DD_K_POINTWISE && first.in.ew == DD_EW_STEP && k.in.ew == DD_EW_MUL;
-    if (!(gate || arithmetic(&first.in)) || !same_axes(&first.in, &k.in)) return false;
-    dd_command both = k;
-    const dd_place from[3] = {gate ? k.src[other] : first.src[0], gate ? first.src[0] : first.src[1], k.src[other]};
-    const dd_view view[3] = {gate ? k.in.src[other] : first.in.src[0], gate ? first.in.src[0] : first.in.src[1],
-                             k.in.src[other]};
-    both.in.nsrc = gate ? 2 : 3;
-    both.in.ew = gate ? DD_EW_GATE : first.in.ew;
-    both.in.then = gate ? 0 : 1 + (int)k.in.ew;
-    for (int j = 0; j < both.in.nsrc; j++) {
-        both.src[j] = from[j];
-        both.in.src[j] = view[j];
-    }
-    g->k[at] = both;
-    remove_member(g, i);
-    return true;
-}
-
-static void pair_up(const fuser *f, group *g)
-{
-    for (size_t at = 1; at < g->n; at++) {
-        const dd_command *k = &g->k[at];
-        const bool either = k->in.ew == DD_EW_ADD || k->in.ew == DD_EW_MUL;
-        if (!arithmetic(&k->in)) continue;
-        for (int s = 0; s < (either ? 2 : 1); s++) {
-            const size_t i = sole_source(f, g, at, s);
-            if (i == g->n || !pair_with(g, i, at, s)) continue;
-            at--; /* the member moved one down */
-            break;
-        }
-    }
-}
-
 /* ---- what stays inside ---- */
 
 static int reads_within(const group *g, int slot, size_t *last)
@@ -640,7 +541,6 @@ static dd_status fuse_all(fuser *f)
     }
     DD_TRY(form_groups(f));
     for (size_t i = 1; i <= f->ngroup; i++) DD_TRY(recompute(f, i));
-    for (size_t i = 0; i < f->ngroup; i++) pair_up(f, f->group[i]);
     return emit_all(f);
 }
 

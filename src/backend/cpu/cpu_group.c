@@ -153,9 +153,7 @@ static void add_rows(member *m, int k, const dd_view *v)
 static void choose_kernel(member *m, const dd_instr *in, const dd_rows *f)
 {
     switch (in->kind) {
-    case DD_K_POINTWISE:
-        m->map = in->then ? f->pair[in->ew - DD_EW_ADD][in->then - 1 - (int)DD_EW_ADD] : f->map[in->ew];
-        break;
+    case DD_K_POINTWISE: m->map = f->map[in->ew]; break;
     case DD_K_SUM: m->fold = f->sum; break;
     case DD_K_SUMMUL: m->fold = f->dot; break;
     case DD_K_MAXR: m->fold = f->max; break;

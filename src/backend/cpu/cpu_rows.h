@@ -15,7 +15,6 @@ typedef void (*dd_row_into)(int64_t n, double *acc, const void *const *x, const 
 
 typedef struct dd_rows {
     dd_row_map map[DD_EW_COUNT], copy;
-    dd_row_map pair[4][4]; /* (x0 op x1) op x2, each of ADD, SUB, MUL, DIV */
     dd_row_fold sum, dot, max;
     dd_row_into sum_into, dot_into, max_into;
 } dd_rows;

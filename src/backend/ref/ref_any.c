@@ -86,7 +86,6 @@ static double ew(dd_ew e, const double *v)
     case DD_EW_LT: return v[0] < v[1] ? 1.0 : 0.0;
     case DD_EW_EQ: return v[0] == v[1] ? 1.0 : 0.0;
     case DD_EW_SELECT: return v[0] != 0.0 ? v[1] : v[2];
-    case DD_EW_GATE: return v[0] * (v[1] > 0.0 ? 1.0 : 0.0);
     default: return ew1(e, v[0]);
     }
 }
