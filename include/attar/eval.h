@@ -48,6 +48,12 @@ dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const
                       const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
                       const dd_protocol *p, int64_t repeats, dd_key key, dd_train_fn fn, void *self);
 
+/* As dd_evaluate, on `ipc` random real images per class out of `items` (NULL: all of the training part); each of the
+ * `repeats` (1..64) networks has images of its own. DD_EINVAL names a class with fewer images. */
+dd_status dd_evaluate_random(dd_eval_result *out, dd_backend *b, const char *net, const dd_dataset *d,
+                             const int32_t *items, int64_t nitems, int64_t ipc, const dd_protocol *p, int64_t repeats,
+                             dd_key key, dd_train_fn fn, void *self);
+
 typedef struct dd_train_opts {
     int64_t epochs;                    /* 15 */
     int64_t batch;                     /* 128 */

@@ -131,30 +131,9 @@ static dd_status prepare(job *j, flags *f, const char *dir)
 /* As many random real images per class as the set holds on average, normalised like all others. */
 static dd_status random_real(job *j, const flags *f, dd_key key)
 {
-    const dd_dataset *d = j->data;
-    const int64_t ipc = j->set->m / d->classes > 0 ? j->set->m / d->classes : 1;
-    dd_synset *real;
-    DD_TRY(dd_synset_new(&real, ipc * d->classes, d));
-    int32_t *items = calloc((size_t)real->m + (size_t)d->train.n, sizeof *items);
-    dd_status st = items ? DD_OK : dd_fail(DD_ENOMEM, "out of memory");
-    for (int64_t c = 0; c < d->classes && st == DD_OK; c++) {
-        const int64_t first = d->train.class_first[c], n = d->train.class_first[c + 1] - first;
-        if (n < ipc)
-            st = dd_fail(DD_EINVAL, "class %s has %lld images, fewer than %lld", d->class_names[c], (long long)n,
-                         (long long)ipc);
-        else
-            dd_key_permutation(dd_key_at(key, "random real", (uint64_t)c), n, items + real->m);
-        for (int64_t i = 0; i < ipc && st == DD_OK; i++)
-            items[c * ipc + i] = d->train.class_index[first + items[real->m + i]];
-    }
-    if (st == DD_OK) {
-        dd_data_batch(d, &d->train, items, real->m, dd_f32(&real->images));
-        st = dd_evaluate(&j->random, j->backend, f->net, d, &real->images, &real->labels, &d->test, NULL, 0,
-                         &j->protocol, f->repeats, dd_key_at(key, "baseline", 0), NULL, NULL);
-    }
-    free(items);
-    dd_synset_free(real);
-    return st;
+    const int64_t ipc = j->set->m / j->data->classes > 0 ? j->set->m / j->data->classes : 1;
+    return dd_evaluate_random(&j->random, j->backend, f->net, j->data, NULL, 0, ipc, &j->protocol, f->repeats,
+                              dd_key_at(key, "baseline", 0), NULL, NULL);
 }
 
 static dd_status measure(job *j, const flags *f)

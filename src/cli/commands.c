@@ -26,6 +26,16 @@ static const dd_command commands[] = {
       {"attar eval runs/fashion --net lenet --repeats 5 --baselines", "another network, beside random real images"}},
      dd_eval_flags,
      dd_cmd_eval},
+    {"baseline",
+     "",
+     "train networks on random real images",
+     "Trains networks on random real images, each on its own, and tests them: what any small set must beat, and a "
+     "check "
+     "that training and testing work as published.",
+     {{"attar baseline --data digits --ipc 1 --epochs 100", "ten random digits"},
+      {"attar baseline --data fashion-mnist --ipc 10", "published: 73.8 % (protocol of the DC paper)"}},
+     dd_baseline_flags,
+     dd_cmd_baseline},
     {"train",
      "",
      "train a network on the whole real data set",

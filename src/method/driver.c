@@ -314,41 +314,15 @@ static dd_status iterate(dd_driver *d)
     return DD_OK;
 }
 
-/* A baseline network sees its own random images, so the deviation covers the choice of images too. */
-static dd_status evaluate_random(dd_driver *d, const dd_key key)
-{
-    dd_eval_result *all = &d->result->random, one;
-    dd_tensor images = {0};
-    double sum = 0, square = 0;
-    dd_status s = dd_tensor_init(&images, DD_F32, d->r.syn->images.shape);
-    for (int64_t i = 0; i < d->o.eval_repeats && s == DD_OK; i++) {
-        s = dd_coreset_fill(&d->r, "random", 0, dd_key_at(key, "random real", (uint64_t)i), &images);
-        if (s == DD_OK)
-            s = dd_evaluate(&one, d->r.backend, d->o.net, d->data, &images, &d->r.syn->labels, &d->data->test, NULL, 0,
-                            &d->protocol, 1, dd_key_at(key, "random network", (uint64_t)i), evaluating, d);
-        if (s != DD_OK) break;
-        all->accuracy[i] = one.mean;
-        all->seconds += one.seconds;
-        all->train_loss += one.train_loss / (double)d->o.eval_repeats;
-        sum += one.mean;
-        square += one.mean * one.mean;
-    }
-    dd_tensor_fini(&images);
-    DD_TRY(s);
-    const double n = (double)d->o.eval_repeats;
-    all->repeats = d->o.eval_repeats;
-    all->mean = sum / n;
-    all->std = sqrt(fmax(0, square / n - all->mean * all->mean));
-    return DD_OK;
-}
-
 static dd_status judge(dd_driver *d, const dd_tensor *images)
 {
     const dd_key key = dd_key_at(d->r.key, "final", 0);
     if (!d->o.eval_repeats) return DD_OK;
     DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, images, &d->r.syn->labels,
                        &d->data->test, NULL, 0, &d->protocol, d->o.eval_repeats, key, evaluating, d));
-    return d->o.baselines ? evaluate_random(d, key) : DD_OK;
+    if (!d->o.baselines) return DD_OK;
+    return dd_evaluate_random(&d->result->random, d->r.backend, d->o.net, d->data, d->items, d->nitems, d->o.ipc,
+                              &d->protocol, d->o.eval_repeats, key, evaluating, d);
 }
 
 static dd_status write_text(const dd_driver *d, const char *name, dd_status (*make)(const dd_driver *, dd_str *))

@@ -167,11 +167,32 @@ static void real_training_reports_held_out_accuracy(void **state)
     dd_net_close(net);
 }
 
+static void each_network_has_random_images_of_its_own(void **state)
+{
+    const bench *k = *state;
+    dd_eval_result a, b;
+    counter c = {0};
+    ok(dd_evaluate_random(&a, k->b, NET, k->d, NULL, 0, 1, &k->p, 4, dd_key_seed(1), count, &c));
+    assert_int_equal(c.calls, 4 * 13);
+    assert_int_equal(c.last, c.of);
+    assert_int_equal(a.repeats, 4);
+    assert_true(a.std > 0.005); /* images differ, not only weights */
+    ok(dd_evaluate_random(&b, k->b, NET, k->d, NULL, 0, 1, &k->p, 4, dd_key_seed(1), NULL, NULL));
+    assert_memory_equal(a.accuracy, b.accuracy, sizeof a.accuracy);
+    const int32_t few[3] = {0, 1, 2};
+    assert_int_equal(dd_evaluate_random(&a, k->b, NET, k->d, few, 3, 1, &k->p, 1, dd_key_seed(1), NULL, NULL),
+                     DD_EINVAL);
+    assert_non_null(strstr(dd_last_error(), "lower ipc"));
+    assert_int_equal(dd_evaluate_random(&a, k->b, NET, k->d, NULL, 0, 1, &k->p, 0, dd_key_seed(1), NULL, NULL),
+                     DD_EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_key_decides_and_soft_labels_of_one_class_are_hard_ones),
                                        cmocka_unit_test(epochs_plus_one_are_trained_and_a_caller_can_stop),
                                        cmocka_unit_test(refusals_give_the_numbers),
-                                       cmocka_unit_test(real_training_reports_held_out_accuracy)};
+                                       cmocka_unit_test(real_training_reports_held_out_accuracy),
+                                       cmocka_unit_test(each_network_has_random_images_of_its_own)};
     return cmocka_run_group_tests_name("eval", tests, setup, teardown);
 }

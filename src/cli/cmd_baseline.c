@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * attar baseline: networks trained on random real images, the yardstick of every method and of the harness itself. */
+#include "cli/cli.h"
+#include <string.h>
+
+typedef struct flags {
+    dd_cli_data from;
+    char data[DD_OPT_TEXT], net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], backend[DD_OPT_TEXT];
+    int64_t ipc, repeats, epochs, seed, threads;
+    bool json, quiet;
+} flags;
+
+#define AT(field) offsetof(flags, field)
+const dd_option dd_baseline_flags[] = {
+    {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "a known data set, a folder or an .npz file; required"},
+    DD_CLI_DIR_ROW(flags, from),
+    {"ipc", DD_OPT_INT, AT(ipc), "1", 1, 10000, NULL, "random images per class"},
+    {"net", DD_OPT_STRING, AT(net), "convnet", 0, 0, "SPEC", "NAME or NAME:KEY=VALUE,...; attar nets lists them"},
+    {"repeats", DD_OPT_INT, AT(repeats), "5", 1, 64, NULL, "networks trained, each on images of its own"},
+    {"protocol", DD_OPT_CHOICE, AT(protocol), "dsa", 0, 0, "dc|dsa", "how they are trained"},
+    {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
+    {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of images, weights and augmentation"},
+    DD_CLI_MACHINE_ROWS(flags, backend, threads),
+    DD_CLI_FOLDER_ROWS(flags, from),
+    DD_CLI_NORMALISE_ROW(flags, from),
+    {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
+    {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "no line for each network"},
+    {0},
+};
+
+typedef struct job {
+    dd_dataset *data;
+    dd_net *net;
+    dd_backend *backend;
+    dd_protocol protocol;
+    dd_eval_result result;
+    double start;
+    bool talk;
+} job;
+
+/* One line a network, when its last epoch is done. */
+static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
+{
+    const job *j = self;
+    const int64_t each = j->protocol.epochs + 1;
+    (void)accuracy;
+    if (j->talk && epoch % each == 0)
+        fprintf(stderr, "network %lld of %lld: loss %.4g, %.1f s\n", (long long)(epoch / each),
+                (long long)(epochs / each), loss, dd_cli_clock() - j->start);
+    return true;
+}
+
+static dd_status prepare(job *j, const flags *f)
+{
+    dd_data_opts o;
+    if (!f->data[0])
+        return dd_fail(DD_EINVAL, "baseline: --data is required: a known data set (attar data list) or a path");
+    DD_TRY(dd_cli_data_opts(&f->from, &o));
+    DD_TRY(dd_dataset_open(&j->data, f->data, &o));
+    DD_TRY(dd_net_open(&j->net, f->net, (dd_image){j->data->c, j->data->h, j->data->w}, j->data->classes));
+    DD_TRY(dd_protocol_named(&j->protocol, f->protocol, j->data, j->net));
+    if (f->epochs >= 0) j->protocol.epochs = f->epochs;
+    j->talk = !f->quiet && !f->json;
+    j->start = dd_cli_clock();
+    return dd_backend_open(&j->backend, f->backend, (int)f->threads);
+}
+
+static void print_json(const job *j, const flags *f)
+{
+    fputs("{\"data\": ", stdout);
+    dd_json_text(stdout, j->data->name);
+    fputs(", \"net\": ", stdout);
+    dd_json_text(stdout, f->net);
+    printf(", \"ipc\": %lld, \"protocol\": \"%s\", \"epochs\": %lld, \"aug\": \"%s\", \"random\": ", (long long)f->ipc,
+           j->protocol.name, (long long)j->protocol.epochs, j->protocol.aug);
+    dd_json_result(stdout, &j->result);
+    puts("}");
+}
+
+static void print_table(const job *j, const flags *f)
+{
+    char text[40];
+    dd_mean_text(text, sizeof text, j->result.mean, j->result.std);
+    printf("%-24s %16lld\n%-24s %16s\n", "images per class", (long long)f->ipc, "random real", text);
+    printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
+           "augmentation %s, %.1f s\n",
+           j->data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
+           (long long)j->protocol.epochs, j->protocol.aug, j->result.seconds);
+}
+
+dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv)
+{
+    flags f;
+    dd_parsed p;
+    job j;
+    memset(&f, 0, sizeof f);
+    memset(&j, 0, sizeof j);
+    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
+    dd_status st = prepare(&j, &f);
+    if (st == DD_OK)
+        st = dd_evaluate_random(&j.result, j.backend, f.net, j.data, NULL, 0, f.ipc, &j.protocol, f.repeats,
+                                dd_key_seed((uint64_t)f.seed), on_epoch, &j);
+    if (st == DD_OK && f.json)
+        print_json(&j, &f);
+    else if (st == DD_OK)
+        print_table(&j, &f);
+    if (j.backend) dd_backend_close(j.backend);
+    if (j.net) dd_net_close(j.net);
+    if (j.data) dd_dataset_close(j.data);
+    return st;
+}
