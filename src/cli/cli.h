@@ -54,6 +54,17 @@ typedef struct dd_cli_data {
 /* DD_EINVAL for sizes that are none. The texts stay f's. */
 dd_status dd_cli_data_opts(const dd_cli_data *f, dd_data_opts *out);
 
+/* Real data, a network for them and a backend: what commands that train start from. */
+typedef struct dd_cli_world {
+    dd_dataset *data;
+    dd_net *net;
+    dd_backend *backend;
+} dd_cli_world;
+/* `command` names itself in the message about a missing --data. To be closed also after a failure. */
+dd_status dd_cli_open(dd_cli_world *w, const char *command, const char *data, const dd_cli_data *from, const char *net,
+                      const char *backend, int64_t threads);
+void dd_cli_close(dd_cli_world *w);
+
 /* Rows of every command that computes. */
 #define DD_CLI_MACHINE_ROWS(T, b, n)                                                                                   \
     {"backend", DD_OPT_STRING, offsetof(T, b), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},     \

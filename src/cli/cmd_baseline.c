@@ -30,9 +30,7 @@ const dd_option dd_baseline_flags[] = {
 };
 
 typedef struct job {
-    dd_dataset *data;
-    dd_net *net;
-    dd_backend *backend;
+    dd_cli_world w;
     dd_protocol protocol;
     dd_eval_result result;
     double start;
@@ -53,23 +51,18 @@ static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, dou
 
 static dd_status prepare(job *j, const flags *f)
 {
-    dd_data_opts o;
-    if (!f->data[0])
-        return dd_fail(DD_EINVAL, "baseline: --data is required: a known data set (attar data list) or a path");
-    DD_TRY(dd_cli_data_opts(&f->from, &o));
-    DD_TRY(dd_dataset_open(&j->data, f->data, &o));
-    DD_TRY(dd_net_open(&j->net, f->net, (dd_image){j->data->c, j->data->h, j->data->w}, j->data->classes));
-    DD_TRY(dd_protocol_named(&j->protocol, f->protocol, j->data, j->net));
+    DD_TRY(dd_cli_open(&j->w, "baseline", f->data, &f->from, f->net, f->backend, f->threads));
+    DD_TRY(dd_protocol_named(&j->protocol, f->protocol, j->w.data, j->w.net));
     if (f->epochs >= 0) j->protocol.epochs = f->epochs;
     j->talk = !f->quiet && !f->json;
     j->start = dd_cli_clock();
-    return dd_backend_open(&j->backend, f->backend, (int)f->threads);
+    return DD_OK;
 }
 
 static void print_json(const job *j, const flags *f)
 {
     fputs("{\"data\": ", stdout);
-    dd_json_text(stdout, j->data->name);
+    dd_json_text(stdout, j->w.data->name);
     fputs(", \"net\": ", stdout);
     dd_json_text(stdout, f->net);
     printf(", \"ipc\": %lld, \"protocol\": \"%s\", \"epochs\": %lld, \"aug\": \"%s\", \"random\": ", (long long)f->ipc,
@@ -85,7 +78,7 @@ static void print_table(const job *j, const flags *f)
     printf("%-24s %16lld\n%-24s %16s\n", "images per class", (long long)f->ipc, "random real", text);
     printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
            "augmentation %s, %.1f s\n",
-           j->data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
+           j->w.data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
            (long long)j->protocol.epochs, j->protocol.aug, j->result.seconds);
 }
 
@@ -99,14 +92,12 @@ dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv)
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
     dd_status st = prepare(&j, &f);
     if (st == DD_OK)
-        st = dd_evaluate_random(&j.result, j.backend, f.net, j.data, NULL, 0, f.ipc, &j.protocol, f.repeats,
+        st = dd_evaluate_random(&j.result, j.w.backend, f.net, j.w.data, NULL, 0, f.ipc, &j.protocol, f.repeats,
                                 dd_key_seed((uint64_t)f.seed), on_epoch, &j);
     if (st == DD_OK && f.json)
         print_json(&j, &f);
     else if (st == DD_OK)
         print_table(&j, &f);
-    if (j.backend) dd_backend_close(j.backend);
-    if (j.net) dd_net_close(j.net);
-    if (j.data) dd_dataset_close(j.data);
+    dd_cli_close(&j.w);
     return st;
 }

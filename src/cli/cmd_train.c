@@ -40,9 +40,7 @@ const dd_option dd_train_flags[] = {
 };
 
 typedef struct job {
-    dd_dataset *data;
-    dd_backend *backend;
-    dd_net *net;
+    dd_cli_world w;
     int32_t *train, *val;
     int64_t ntrain, nval, n;
     double *loss, *accuracy; /* per epoch */
@@ -94,9 +92,9 @@ static void print_curve(const char *title, const double *y, int64_t n, double sc
 static void print_json(const job *j, const flags *f)
 {
     fputs("{\"data\": ", stdout);
-    dd_json_text(stdout, j->data->name);
+    dd_json_text(stdout, j->w.data->name);
     fputs(", \"net\": ", stdout);
-    dd_json_text(stdout, dd_net_spec(j->net));
+    dd_json_text(stdout, dd_net_spec(j->w.net));
     printf(", \"epochs\": %lld, \"loss\": [", (long long)f->epochs);
     for (int64_t i = 0; i < j->n; i++) {
         fputs(i ? ", " : "", stdout);
@@ -114,19 +112,13 @@ static void print_json(const job *j, const flags *f)
 
 static dd_status prepare(job *j, const flags *f)
 {
-    dd_data_opts o;
-    if (!f->data[0])
-        return dd_fail(DD_EINVAL, "train: --data is required: a known data set (attar data list) or a path");
-    DD_TRY(dd_cli_data_opts(&f->from, &o));
-    DD_TRY(dd_dataset_open(&j->data, f->data, &o));
-    const dd_image image = {j->data->c, j->data->h, j->data->w};
-    DD_TRY(dd_net_open(&j->net, f->net, image, j->data->classes));
-    DD_TRY(dd_data_holdout(j->data, f->holdout, dd_key_at(dd_key_seed((uint64_t)f->seed), "holdout", 0), &j->train,
+    DD_TRY(dd_cli_open(&j->w, "train", f->data, &f->from, f->net, f->backend, f->threads));
+    DD_TRY(dd_data_holdout(j->w.data, f->holdout, dd_key_at(dd_key_seed((uint64_t)f->seed), "holdout", 0), &j->train,
                            &j->ntrain, &j->val, &j->nval));
     j->loss = calloc((size_t)f->epochs, sizeof *j->loss);
     j->accuracy = calloc((size_t)f->epochs, sizeof *j->accuracy);
     if (!j->loss || !j->accuracy) return dd_fail(DD_ENOMEM, "out of memory for %lld epochs", (long long)f->epochs);
-    return dd_backend_open(&j->backend, f->backend, (int)f->threads);
+    return DD_OK;
 }
 
 static dd_status train(job *j, const flags *f)
@@ -145,8 +137,8 @@ static dd_status train(job *j, const flags *f)
         return dd_fail(DD_EINVAL, "--aug is longer than %zu characters", sizeof o.aug - 1);
     snprintf(o.aug, sizeof o.aug, "%.63s", f->aug);
     j->talk = !f->json && !f->quiet;
-    dd_status st = dd_train(&theta, &j->test, j->backend, j->net, j->data, j->train, j->ntrain, j->val, j->nval, &o,
-                            dd_key_seed((uint64_t)f->seed), on_epoch, j);
+    dd_status st = dd_train(&theta, &j->test, j->w.backend, j->w.net, j->w.data, j->train, j->ntrain, j->val, j->nval,
+                            &o, dd_key_seed((uint64_t)f->seed), on_epoch, j);
     j->seconds = dd_cli_clock() - start;
     dd_tensor_fini(&theta);
     return st;
@@ -178,8 +170,6 @@ dd_status dd_cmd_train(const dd_command *c, int argc, char **argv)
     free(j.accuracy);
     free(j.train);
     free(j.val);
-    if (j.backend) dd_backend_close(j.backend);
-    if (j.net) dd_net_close(j.net);
-    if (j.data) dd_dataset_close(j.data);
+    dd_cli_close(&j.w);
     return st;
 }

@@ -111,3 +111,23 @@ dd_status dd_cli_data_opts(const dd_cli_data *f, dd_data_opts *out)
     out->channels = f->channels;
     return read_size(f->resize, out);
 }
+
+dd_status dd_cli_open(dd_cli_world *w, const char *command, const char *data, const dd_cli_data *from, const char *net,
+                      const char *backend, int64_t threads)
+{
+    dd_data_opts o;
+    *w = (dd_cli_world){0};
+    if (!data[0])
+        return dd_fail(DD_EINVAL, "%s: --data is required: a known data set (attar data list) or a path", command);
+    DD_TRY(dd_cli_data_opts(from, &o));
+    DD_TRY(dd_dataset_open(&w->data, data, &o));
+    DD_TRY(dd_net_open(&w->net, net, (dd_image){w->data->c, w->data->h, w->data->w}, w->data->classes));
+    return dd_backend_open(&w->backend, backend, (int)threads);
+}
+
+void dd_cli_close(dd_cli_world *w)
+{
+    if (w->backend) dd_backend_close(w->backend);
+    if (w->net) dd_net_close(w->net);
+    if (w->data) dd_dataset_close(w->data);
+}
