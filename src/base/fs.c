@@ -130,6 +130,11 @@ dd_status dd_make_dir(const char *path)
     return make_one(part);
 }
 
+void dd_remove_empty(const char *path)
+{
+    (void)rmdir(path);
+}
+
 dd_status dd_lock_dir(const char *path, int *fd)
 {
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -13,6 +13,8 @@ dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size
 dd_status dd_write_file(const char *path, const void *data, size_t size);
 /* Makes the folder and its parents. DD_EIO if something that is no folder is in the way. */
 dd_status dd_make_dir(const char *path);
+/* Removes the folder if it is empty; otherwise, and if it is not there, nothing happens. */
+void dd_remove_empty(const char *path);
 /* Keeps other processes that ask for the same folder out until dd_unlock_dir(*fd) or the end of this one; the folder
  * must exist. DD_EEXIST: another process has it; DD_EIO. */
 dd_status dd_lock_dir(const char *path, int *fd);

@@ -120,6 +120,7 @@ static dd_status export_pt(const dd_synset *s, const char *dir)
     DD_TRY(wide_labels(s, &labels));
     dd_status st = export_tensor(&s->images, dir, "images.pt");
     if (st == DD_OK) st = export_tensor(&labels, dir, "labels.pt");
+    if (st != DD_OK) dd_remove_empty(dir);
     dd_tensor_fini(&labels);
     return st;
 }
@@ -151,6 +152,7 @@ static dd_status export_one(const dd_synset *s, int64_t i, int64_t number, const
     dd_natural(dd_f32(&s->images) + i * s->c * s->h * s->w, s->c, s->h, s->w, s->mean, s->std, px);
     DD_TRY(dd_png_encode(px, s->w, s->h, s->c >= 3 ? 3 : 1, &png, &size));
     dd_status st = dd_write_file(path, png, size);
+    if (st != DD_OK) dd_remove_empty(folder);
     dd_free(png);
     return st;
 }
@@ -178,6 +180,7 @@ static dd_status export_png(const dd_synset *s, const char *dir)
     int64_t *seen = dd_alloc((size_t)s->classes, sizeof *seen);
     dd_status st = px && seen ? dd_make_dir(dir) : dd_fail(DD_ENOMEM, "out of memory for a picture");
     for (int64_t i = 0; i < s->m && st == DD_OK; i++) st = export_one(s, i, seen[dd_i32(&s->labels)[i]]++, dir, px);
+    if (st != DD_OK) dd_remove_empty(dir);
     dd_free(seen);
     dd_free(px);
     return st;

@@ -211,6 +211,17 @@ static dd_status read_class(dd_dataset *d, part *p, const char *dir, int32_t lab
     return st;
 }
 
+/* Grey pictures among colour ones are copied to three channels, which the user may not have meant. */
+static void warn_mixture(dd_dataset *d, const part *p)
+{
+    size_t grey = 0;
+    for (size_t i = 0; i < p->n; i++) grey += p->v[i].im.c == 1;
+    const size_t at = strlen(d->warning);
+    if (d->c == 3 && grey)
+        snprintf(d->warning + at, sizeof d->warning - at, "%s%zu of %zu pictures are grey and count as colour ones",
+                 at ? "; " : "", grey, p->n);
+}
+
 static dd_status pack(dd_dataset *d, part *p, const char *dir, dd_split *s)
 {
     if (p->n == 0) return dd_fail(DD_EFORMAT, "%s has no .png, .jpg or .jpeg pictures in its class folders", dir);
@@ -219,6 +230,7 @@ static dd_status pack(dd_dataset *d, part *p, const char *dir, dd_split *s)
         d->w = p->v[0].im.w;
         d->c = 1;
         for (size_t i = 0; i < p->n; i++) d->c = p->v[i].im.c == 3 ? 3 : d->c;
+        warn_mixture(d, p);
     }
     s->n = (int64_t)p->n;
     DD_TRY(dd_tensor_init(&s->images, DD_U8, DD_SHAPE(s->n, d->c, d->h, d->w)));

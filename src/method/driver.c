@@ -11,7 +11,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define AT(field) offsetof(dd_distill_opts, field)
 static const dd_option driver_table[] = {
@@ -369,7 +368,7 @@ static void close_all(dd_driver *d)
 {
     if (d->method && d->method->fini && d->state) d->method->fini(d->state);
     if (d->metrics) fclose(d->metrics);
-    if (d->made) rmdir(d->o.out); /* nothing was written: leave nothing */
+    if (d->made) dd_remove_empty(d->o.out); /* nothing was written: leave nothing */
     dd_unlock_dir(d->lock);
     dd_free(d->state);
     dd_free(d->r.class_first);
