@@ -377,7 +377,7 @@ static void folder_opens(void **state)
     assert_int_equal(d->c, 3); /* one picture is in colour, so all are */
     assert_string_equal(d->class_names[0], "cat");
     assert_int_equal(dd_u8(&d->train.images)[3 * 768], 100);
-    assert_string_equal(d->warning, "");
+    assert_string_equal(d->warning, "6 of 7 pictures are grey and count as colour ones");
     dd_dataset_close(d);
     dd_data_opts o = DD_DATA_OPTS_INIT;
     o.resize_h = 8;
