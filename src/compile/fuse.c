@@ -233,20 +233,29 @@ static int64_t own_rows(const dd_command *k)
     return v->rank < 2 ? 0 : dd_view_count(v) / v->dim[v->rank - 1];
 }
 
-/* A flat step takes the rows of its first reader that has some of its own, else its elements. */
+static bool reads(const dd_command *k, int slot)
+{
+    for (int i = 0; i < k->in.nsrc; i++)
+        if (k->src[i].slot == slot) return true;
+    return false;
+}
+
+/* A flat step takes the rows of its first reader that has some of its own, or that of its first flat reader; if there
+ * is none, its elements. */
 static int64_t find_rows(const fuser *f, size_t at)
 {
     const dd_compiled *c = f->c;
-    const dd_command *k = &c->step[at];
-    const int64_t count = dd_view_count(&k->in.dst), own = own_rows(k);
+    const int64_t count = dd_view_count(&c->step[at].in.dst), own = own_rows(&c->step[at]);
     if (own) return own;
-    for (size_t j = at + 1; j < c->nstep && !heavy(&c->step[j]); j++)
-        for (int i = 0; i < c->step[j].in.nsrc; i++) {
-            if (c->step[j].src[i].slot != k->out.slot || !candidate(c, &c->step[j])) continue;
-            const int64_t rows = own_rows(&c->step[j]);
-            if (rows && count % rows == 0) return rows;
-        }
-    return count;
+    size_t flat = 0;
+    for (size_t j = at + 1; j < c->nstep && !heavy(&c->step[j]); j++) {
+        if (!reads(&c->step[j], c->step[at].out.slot) || !candidate(c, &c->step[j])) continue;
+        const int64_t rows = own_rows(&c->step[j]);
+        if (rows && count % rows == 0) return rows;
+        if (!rows && !flat) flat = j;
+    }
+    const int64_t rows = flat ? find_rows(f, flat) : count;
+    return rows && count % rows == 0 ? rows : count;
 }
 
 static dd_status keep(fuser *f, group *g)

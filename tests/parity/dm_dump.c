@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dm_dump OUT.safetensors [DATA]: loss and pixel gradient of distribution matching on the cpu backend, with everything
+ * dm_dump OUT.safetensors [DATA [BACKEND]]: loss and pixel gradient of distribution matching, with everything
  * they were computed from, one case per augmentation strategy, so that dm_parity.py can compute them again. The graph
  * is built as src/method/dm.c builds it. */
 #include "attar/data.h"

@@ -247,6 +247,48 @@ static void a_value_on_the_way_is_read_flipped(void **state)
     dd_graph_free(g);
 }
 
+/* h could be computed again from x, but an output was written into x's tensor meanwhile. */
+static void a_leaf_is_overwritten_in_between(void **state)
+{
+    (void)state;
+    const dd_key key = dd_key_seed(3);
+    int64_t groups;
+    tensors v = {0};
+    dd_graph *g = dd_graph_new();
+    const dd_shape s = DD_SHAPE(60, 5, 8, 8);
+    const dd_val x = input(g, &v, "x", DD_F64, s, key);
+    const dd_val h = dd_tanh(g, dd_sub(g, x, dd_mean(g, x, 4u | 8u)));
+    const dd_val a = dd_sin(g, dd_sub(g, h, dd_mean(g, h, 4u | 8u)));
+    const dd_val c = convolved(g, dd_addc(g, a, 1), DD_F64);
+    output(g, &v, "new", c);
+    dd_tensor_fini(&v.t[1]);
+    v.t[1] = dd_tensor_view(DD_F64, s, v.t[0].data);
+    output(g, &v, "y", dd_scale(g, dd_sum(g, dd_tanh(g, dd_mul(g, h, convolved(g, c, DD_F64))), 4u | 8u), 0.5));
+    judge(g, &v, 1e-11, &groups);
+    assert_true(groups > 1);
+    free_all(&v);
+    dd_graph_free(g);
+}
+
+/* k could take over the memory of c, which it reads last and in step, but a member before it reads c turned. */
+static void an_operand_is_read_turned_by_another_member(void **state)
+{
+    (void)state;
+    const dd_key key = dd_key_seed(4);
+    int64_t groups;
+    tensors v = {0};
+    dd_graph *g = dd_graph_new();
+    const dd_val x = input(g, &v, "x", DD_F64, DD_SHAPE(60, 5, 8, 8), key);
+    const dd_val c = convolved(g, x, DD_F64);
+    const dd_val turned = dd_tanh(g, dd_flip(g, c, 1u | 2u));
+    const dd_val k = dd_add(g, dd_mul(g, c, dd_mean(g, turned, 4u | 8u)), c);
+    output(g, &v, "y", convolved(g, k, DD_F64));
+    judge(g, &v, 1e-11, &groups);
+    assert_true(groups > 0);
+    free_all(&v);
+    dd_graph_free(g);
+}
+
 /* ---- a network ---- */
 
 static dd_val block(dd_graph *g, dd_val x, dd_val w, dd_val scale, dd_val shift)
@@ -294,7 +336,9 @@ static void network(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_graphs),
-                                       cmocka_unit_test(a_value_on_the_way_is_read_flipped), cmocka_unit_test(network)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_graphs), cmocka_unit_test(a_value_on_the_way_is_read_flipped),
+        cmocka_unit_test(a_leaf_is_overwritten_in_between),
+        cmocka_unit_test(an_operand_is_read_turned_by_another_member), cmocka_unit_test(network)};
     return cmocka_run_group_tests_name("fuse", tests, NULL, NULL);
 }
