@@ -23,6 +23,9 @@ typedef struct dd_progress {
 typedef bool (*dd_progress_fn)(void *self, const dd_progress *p); /* false: checkpoint and stop */
 typedef void (*dd_log_fn)(void *self, const char *line);          /* one sentence for people */
 
+typedef struct dd_distill_plan dd_distill_plan;
+typedef void (*dd_plan_fn)(void *self, const dd_distill_plan *p); /* what the run is going to cost */
+
 typedef struct dd_distill_opts {
     char method[DD_OPT_TEXT]; /* "dm" */
     char data[DD_OPT_TEXT];   /* a name or path */
@@ -44,20 +47,31 @@ typedef struct dd_distill_opts {
     char backend[DD_OPT_TEXT];  /* "cpu" */
     int64_t threads;            /* 0: all */
     bool resume;
+    bool profile;            /* time each instruction and fill the result's table */
     const char *const *sets; /* "key=value" strings for the method, NULL-terminated, or NULL */
     dd_data_opts data_opts;
     dd_progress_fn progress;
     dd_log_fn log;
+    dd_plan_fn plan; /* called once, after the first iterations; NULL saves the seconds it takes to know */
     void *self;
 } dd_distill_opts;
 /* Fills every field with its default. */
 dd_status dd_distill_defaults(dd_distill_opts *o);
+
+/* Where the time of `wall` seconds went; empty unless asked for. */
+typedef struct dd_profile_table {
+    int rows;
+    dd_profile_row row[40]; /* the slowest first */
+    double peak;            /* dd_backend_peak */
+    double wall;
+} dd_profile_table;
 
 typedef struct dd_distill_result {
     dd_eval_result distilled, random; /* repeats 0: not evaluated */
     int64_t iterations;
     double seconds;
     int64_t peak_bytes; /* resident memory */
+    dd_profile_table profile;
 } dd_distill_result;
 
 /* Runs to the end, or until progress returns false (DD_EINTERRUPTED after a checkpoint). The folder o->out gets
@@ -67,6 +81,20 @@ typedef struct dd_distill_result {
  * run, or one works in it; DD_EINVAL: an option, or names that are not UTF-8; DD_ENOTFOUND: data, method, network;
  * DD_EFORMAT: damaged data or checkpoints; DD_ENUMERIC: the loss left the finite numbers; DD_EIO, DD_ENOMEM. */
 dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o);
+
+struct dd_distill_plan {
+    int64_t iterations, networks; /* networks: trained and tested, those on random real images included */
+    int64_t measured;             /* iterations that were timed */
+    double per_iteration;         /* seconds */
+    double per_network;           /* seconds of training and testing one */
+    double seconds;               /* of the whole run */
+    int64_t peak_bytes;           /* resident memory of this process by now, which is that of the run */
+    int64_t disk_bytes;           /* most that the folder will hold */
+    dd_profile_table profile;     /* of the measured iterations */
+};
+/* What dd_distill with these options would cost, from a few iterations and epochs made now, some seconds in all; o->out
+ * is not needed and nothing is written. Errors as of dd_distill, without those of the folder. */
+dd_status dd_distill_estimate(dd_distill_plan *out, const dd_distill_opts *o);
 
 #ifdef __cplusplus
 }

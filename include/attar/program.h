@@ -17,6 +17,19 @@ dd_status dd_backend_open(dd_backend **out, const char *name, int threads);
 void dd_backend_close(dd_backend *b);
 const char *dd_backend_name(const dd_backend *b);
 
+/* One kind of instruction, contractions apart by shape, over all programs of the backend since profiling began. */
+typedef struct dd_profile_row {
+    char name[64];
+    int64_t runs;
+    double seconds, flop, bytes; /* sums over runs; flop counts contractions, bytes what operands cover */
+} dd_profile_row;
+/* Begins anew, or stops and forgets. While it is on, each instruction is timed. DD_ENOMEM. */
+dd_status dd_backend_profile(dd_backend *b, bool on);
+/* Writes at most `most` rows, the slowest first, and returns how many. */
+int dd_backend_profile_rows(const dd_backend *b, dd_profile_row *rows, int most);
+/* Float32 FLOP/s that the backend's threads reach in registers, measured now (a tenth of a second); 0: unknown. */
+double dd_backend_peak(dd_backend *b);
+
 typedef struct dd_program_stats {
     int64_t nodes;     /* live graph nodes */
     int64_t instrs;    /* instructions of one run */

@@ -89,6 +89,7 @@ struct dd_instr {
     dd_instr **member; /* ROWS: attr[2] of them, set by exec */
 };
 
+typedef struct dd_profile dd_profile;
 struct dd_backend {
     const char *name;
     int threads;
@@ -97,7 +98,16 @@ struct dd_backend {
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);
     void (*close)(dd_backend *b);
+    double (*peak)(dd_backend *b); /* float32 FLOP/s of its arithmetic, measured; NULL: unknown */
+    dd_profile *profile;           /* NULL: off */
 };
+
+/* in->launch, timed while profiling is on. */
+dd_status dd_backend_launch(dd_backend *b, const dd_instr *in, void *scratch);
+/* Two per multiply-add of a contraction, 0 for all else. */
+double dd_instr_flop(const dd_instr *in);
+/* Memory that the operands cover; for a row group what is not in buffers, each tensor read once. Needs in[] set. */
+double dd_instr_bytes(const dd_instr *in);
 
 /* The reference kernel for an instruction, for backends that fall back to it; NULL if the dtype is not supported. */
 dd_kernel dd_ref_kernel(const dd_instr *in);

@@ -27,7 +27,9 @@ dd_status dd_backend_open(dd_backend **out, const char *name, int threads)
 
 void dd_backend_close(dd_backend *b)
 {
-    if (b) b->close(b);
+    if (!b) return;
+    dd_backend_profile(b, false);
+    b->close(b);
 }
 
 const char *dd_backend_name(const dd_backend *b)

@@ -98,9 +98,12 @@ void dd_json_number(FILE *f, double x);    /* null for what JSON cannot say */
 void dd_json_options(FILE *f, const dd_option *table);
 void dd_json_result(FILE *f, const dd_eval_result *r);
 void dd_mean_text(char *buf, size_t size, double mean, double std);
+void dd_json_profile(FILE *f, const dd_profile_table *t);
+void dd_print_profile(FILE *f, const dd_profile_table *t);
 double dd_cli_clock(void); /* seconds, monotonic */
 
 dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv);
+dd_status dd_cmd_plan(const dd_command *c, int argc, char **argv); /* plan and profile */
 dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_train(const dd_command *c, int argc, char **argv);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * attar distill: flags into dd_distill_opts, progress on stderr, Ctrl-C into a checkpoint, a table at the end. */
+ * attar distill: flags into dd_distill_opts, progress on stderr, Ctrl-C into a checkpoint, a table at the end. attar
+ * plan and attar profile take the same flags and say what the run would cost and where its time would go. */
 #include "cli/cli.h"
 #include <ctype.h>
 #include <signal.h>
@@ -11,6 +12,7 @@ typedef struct flags {
     dd_distill_opts d;
     dd_cli_data from;
     bool no_baselines, json, quiet;
+    const char *command;
     char set[DD_OPT_TEXT];
 } flags;
 
@@ -44,6 +46,7 @@ const dd_option dd_distill_flags[] = {
     {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE", "an option of the method; may be repeated"},
     DD_CLI_FOLDER_ROWS(flags, from),
     DD_CLI_NORMALISE_ROW(flags, from),
+    {"profile", DD_OPT_BOOL, AT(d.profile), "false", 0, 0, NULL, "show where the time went, by kind of instruction"},
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
     {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "no progress"},
     {0},
@@ -109,6 +112,34 @@ static void on_log(void *self, const char *line)
     fprintf(stderr, "%s\n", line);
 }
 
+static void duration(char *buf, size_t size, double seconds)
+{
+    if (seconds < 100)
+        snprintf(buf, size, "%.2g s", seconds);
+    else if (seconds < 7200)
+        snprintf(buf, size, "%.0f min", seconds / 60);
+    else
+        snprintf(buf, size, "%.1f h", seconds / 3600);
+}
+
+static void plan_text(char *buf, size_t size, const dd_distill_plan *p)
+{
+    char whole[24], one[24], network[24];
+    duration(whole, sizeof whole, p->seconds);
+    duration(one, sizeof one, p->per_iteration);
+    duration(network, sizeof network, p->per_network);
+    snprintf(buf, size, "about %s: %lld iterations of %s, %lld networks of %s; memory %.0f MiB, disk %.1f MiB", whole,
+             (long long)p->iterations, one, (long long)p->networks, network, (double)p->peak_bytes / 1048576,
+             (double)p->disk_bytes / 1048576);
+}
+
+static void on_plan(void *self, const dd_distill_plan *p)
+{
+    char text[200];
+    plan_text(text, sizeof text, p);
+    on_log(self, text);
+}
+
 static void upper(char *dst, size_t size, const char *src)
 {
     size_t i = 0;
@@ -150,20 +181,25 @@ static void print_json(const flags *f, const dd_distill_result *r)
     dd_json_result(stdout, &r->distilled);
     fputs(", \"random\": ", stdout);
     dd_json_result(stdout, &r->random);
-    printf(", \"seconds\": %.3f, \"peak_bytes\": %lld}\n", r->seconds, (long long)r->peak_bytes);
+    printf(", \"seconds\": %.3f, \"peak_bytes\": %lld", r->seconds, (long long)r->peak_bytes);
+    if (f->d.profile) {
+        fputs(", \"profile\": ", stdout);
+        dd_json_profile(stdout, &r->profile);
+    }
+    puts("}");
 }
 
 static dd_status complete(flags *f, const dd_parsed *p, screen *s)
 {
     if (!f->d.data[0])
-        return dd_fail(DD_EINVAL, "distill: --data is required: a known data set (attar data list) or a path");
-    if (!f->d.out[0]) return dd_fail(DD_EINVAL, "distill: --out is required: the folder that receives the set");
+        return dd_fail(DD_EINVAL, "%s: --data is required: a known data set (attar data list) or a path", f->command);
     f->d.baselines = !f->no_baselines;
     f->d.sets = p->sets;
     DD_TRY(dd_cli_data_opts(&f->from, &f->d.data_opts));
     *s = (screen){.tty = isatty(STDERR_FILENO) != 0, .quiet = f->quiet, .last = dd_cli_clock()};
     f->d.progress = on_progress;
     f->d.log = on_log;
+    if (!f->quiet) f->d.plan = on_plan;
     f->d.self = s;
     return DD_OK;
 }
@@ -178,7 +214,9 @@ dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
     memset(&r, 0, sizeof r);
     DD_TRY(dd_distill_defaults(&f.d));
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
+    f.command = c->name;
     DD_TRY(complete(&f, &p, &s));
+    if (!f.d.out[0]) return dd_fail(DD_EINVAL, "distill: --out is required: the folder that receives the set");
     catch_signals();
     dd_status st = dd_distill(&r, &f.d);
     end_line(&s);
@@ -189,5 +227,44 @@ dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
         print_json(&f, &r);
     else
         print_table(&f, &r);
+    if (f.d.profile && !f.json) dd_print_profile(stdout, &r.profile);
+    return DD_OK;
+}
+
+static void plan_json(const flags *f, const dd_distill_plan *p)
+{
+    printf("{\"iterations\": %lld, \"networks\": %lld, \"seconds_per_iteration\": %.6g, \"seconds_per_network\": %.6g, "
+           "\"seconds\": %.6g, \"peak_bytes\": %lld, \"disk_bytes\": %lld",
+           (long long)p->iterations, (long long)p->networks, p->per_iteration, p->per_network, p->seconds,
+           (long long)p->peak_bytes, (long long)p->disk_bytes);
+    if (f->d.profile) {
+        fputs(", \"profile\": ", stdout);
+        dd_json_profile(stdout, &p->profile);
+    }
+    puts("}");
+}
+
+/* profile is plan with the table of instructions. */
+dd_status dd_cmd_plan(const dd_command *c, int argc, char **argv)
+{
+    flags f;
+    dd_parsed p;
+    screen s;
+    dd_distill_plan plan;
+    char text[200];
+    memset(&f, 0, sizeof f);
+    DD_TRY(dd_distill_defaults(&f.d));
+    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
+    f.command = c->name;
+    f.d.profile = f.d.profile || strcmp(c->name, "profile") == 0;
+    DD_TRY(complete(&f, &p, &s));
+    DD_TRY(dd_distill_estimate(&plan, &f.d));
+    if (f.json) {
+        plan_json(&f, &plan);
+        return DD_OK;
+    }
+    plan_text(text, sizeof text, &plan);
+    puts(text);
+    if (f.d.profile) dd_print_profile(stdout, &plan.profile);
     return DD_OK;
 }

@@ -16,6 +16,28 @@ static const dd_command commands[] = {
        "ten images per class, with an option of the method (see attar methods)"}},
      dd_distill_flags,
      dd_cmd_distill},
+    {"plan",
+     "",
+     "say what a run of distill will cost",
+     "Takes the options of distill and prints the time, memory and disk that the run would take, from a few iterations "
+     "and epochs measured now. Nothing is written.",
+     {{"attar plan --data digits --ipc 1 --iterations 1000", "time, memory and disk"},
+      {"attar plan --data fashion-mnist --ipc 10 --json", "one JSON object"}},
+     dd_distill_flags,
+     dd_cmd_plan},
+    {"profile",
+     "",
+     "say where the time of a run of distill goes",
+     "Takes the options of distill, makes a few iterations and prints the time of each kind of instruction, "
+     "contractions "
+     "by shape, with the arithmetic and memory traffic it reaches and the fraction of what this machine's float32 "
+     "units "
+     "can do (measured; Winograd convolutions may exceed 1, since direct multiplications are counted). Nothing is "
+     "written. distill --profile shows the same of a whole run.",
+     {{"attar profile --data fashion-mnist --ipc 10", "iterations of dm"},
+      {"attar profile --data digits --ipc 1 --json", "one JSON object"}},
+     dd_distill_flags,
+     dd_cmd_plan},
     {"eval",
      "DIR",
      "train networks on a synthetic set and test them on the real data",

@@ -26,20 +26,6 @@ static dd_status list_bindings(dd_compiled *c, const dd_graph *g)
     return DD_OK;
 }
 
-/* Two per multiply-add of a contraction. */
-static double flop_of(const dd_instr *in)
-{
-    const double y = (double)dd_view_count(&in->dst);
-    switch (in->kind) {
-    case DD_K_MATMUL: return 2 * y * (double)in->src[0].dim[in->attr[0] ? 1 : 2];
-    case DD_K_CONV: return 2 * y * (double)dd_view_count(&in->src[1]) / (double)in->src[1].dim[0];
-    case DD_K_CONV_DX:
-        return 2 * (double)dd_view_count(&in->src[0]) * (double)dd_view_count(&in->src[1]) / (double)in->src[1].dim[0];
-    case DD_K_CONV_DW: return 2 * (double)dd_view_count(&in->src[1]) * y / (double)in->dst.dim[0];
-    default: return 0;
-    }
-}
-
 static dd_status to_instructions(dd_compiled *c, const dd_graph *g, unsigned leave_out)
 {
     DD_TRY(dd_lower(c, g, leave_out));
@@ -49,7 +35,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, unsigned lea
     c->stats.instrs = (int64_t)c->nstep;
     for (size_t i = 0; i < c->nstep; i++) c->stats.groups += c->step[i].in.kind == DD_K_ROWS;
     c->stats.arena = (int64_t)c->arena;
-    for (size_t i = 0; i < c->nstep; i++) c->stats.flop += flop_of(&c->step[i].in);
+    for (size_t i = 0; i < c->nstep; i++) c->stats.flop += dd_instr_flop(&c->step[i].in);
     return DD_OK;
 }
 

@@ -58,7 +58,7 @@ static size_t stride_of(const dd_command *k)
 static dd_status launch(dd_program *p, dd_command *list, size_t n)
 {
     for (size_t i = 0; i < n; i += stride_of(&list[i]))
-        DD_TRY(list[i].in.launch(p->backend, &list[i].in, p->scratch.p));
+        DD_TRY(dd_backend_launch(p->backend, &list[i].in, p->scratch.p));
     return DD_OK;
 }
 

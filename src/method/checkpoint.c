@@ -33,6 +33,16 @@ static int entries(dd_driver *d, dd_tensor *facts, dd_tensor *accuracy, dd_st_en
     return n;
 }
 
+int64_t dd_checkpoint_size(const dd_driver *d)
+{
+    dd_saved own[8];
+    const int k = d->method->saved ? d->method->saved(d->state, own) : 0;
+    int64_t n = 2 * dd_shape_count(d->r.syn->images.shape) * (int64_t)sizeof(float);
+    for (int i = 0; i < k; i++)
+        n += dd_shape_count(own[i].tensor->shape) * (int64_t)dd_dtype_size(own[i].tensor->dtype);
+    return n;
+}
+
 static dd_status paths(const dd_driver *d, char *dir, char *now, char *prev, size_t size)
 {
     DD_TRY(dd_path_join(dir, size, d->o.out, "checkpoint"));

@@ -291,8 +291,23 @@ static dd_status diverged(dd_driver *d)
                    at, kept);
 }
 
+/* Tells what the run will cost once its first iterations have shown how long one takes. */
+static void announce(dd_driver *d, dd_distill_plan *p)
+{
+    enum { WARM = 1, ENOUGH = 4 };
+    const int64_t n = d->done - d->started_at;
+    if (n == WARM) p->per_iteration = dd_now();
+    if (n != ENOUGH) return;
+    p->measured = ENOUGH - WARM;
+    p->per_iteration = (dd_now() - p->per_iteration) / (double)p->measured;
+    dd_plan_finish(d, p);
+    d->o.plan(d->o.self, p);
+}
+
 static dd_status iterate(dd_driver *d)
 {
+    dd_distill_plan plan = {0};
+    if (d->o.plan && d->done < d->o.iterations) DD_TRY(dd_plan_networks(d, &plan));
     d->started = dd_now();
     d->started_at = d->done;
     while (d->done < d->o.iterations) {
@@ -306,6 +321,7 @@ static dd_status iterate(dd_driver *d)
             if (s == DD_EINTERRUPTED) return interrupted(d); /* resumes before this evaluation */
             DD_TRY(s);
         }
+        if (d->o.plan) announce(d, &plan);
         const bool go_on = report(d);
         if (!go_on || last || d->done % d->o.checkpoint_every == 0) DD_TRY(dd_checkpoint_save(d));
         if (!go_on) return interrupted(d);
@@ -364,7 +380,7 @@ static dd_status finish(dd_driver *d)
     return s;
 }
 
-static void close_all(dd_driver *d)
+void dd_driver_close(dd_driver *d)
 {
     if (d->method && d->method->fini && d->state) d->method->fini(d->state);
     if (d->metrics) fclose(d->metrics);
@@ -381,18 +397,43 @@ static void close_all(dd_driver *d)
     dd_dataset_close(d->data);
     free(d->items);
     free(d->val);
+    dd_free(d);
+}
+
+void dd_driver_init(dd_driver *d, const dd_distill_opts *o)
+{
+    d->o = *o;
+    d->accuracy = d->best_accuracy = -1;
+    d->lock = -1;
+}
+
+dd_status dd_driver_open(dd_driver *d)
+{
+    DD_TRY(open_method(d));
+    DD_TRY(open_data(d));
+    DD_TRY(open_run(d));
+    return dd_record_check_names(d);
+}
+
+dd_status dd_driver_build(dd_driver *d)
+{
+    DD_TRY(initialise(d));
+    return d->method->build(&d->r, d->state);
+}
+
+void dd_take_profile(dd_driver *d, dd_profile_table *out)
+{
+    out->rows = dd_backend_profile_rows(d->r.backend, out->row, (int)DD_LEN(out->row));
+    out->peak = dd_backend_peak(d->r.backend);
 }
 
 static dd_status run(dd_driver *d)
 {
     bool found = false;
-    DD_TRY(open_method(d));
-    DD_TRY(open_data(d));
-    DD_TRY(open_run(d));
-    DD_TRY(dd_record_check_names(d));
+    DD_TRY(dd_driver_open(d));
     DD_TRY(claim_folder(d));
-    DD_TRY(initialise(d));
-    DD_TRY(d->method->build(&d->r, d->state));
+    DD_TRY(dd_driver_build(d));
+    if (d->o.profile) DD_TRY(dd_backend_profile(d->r.backend, true));
     if (d->o.resume) DD_TRY(dd_checkpoint_load(d, &found));
     if (d->done > d->o.iterations)
         return dd_fail(DD_EINVAL,
@@ -419,16 +460,15 @@ dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o)
     dd_driver *d = dd_alloc(1, sizeof *d);
     if (!d) return dd_fail(DD_ENOMEM, "out of memory for a run");
     const double start = dd_now();
-    d->o = *o;
+    dd_driver_init(d, o);
     d->result = out;
-    d->accuracy = d->best_accuracy = -1;
-    d->lock = -1;
     dd_status s = run(d);
     out->iterations = d->done;
     out->seconds = dd_now() - start;
     out->peak_bytes = dd_peak_memory();
     if (s == DD_OK && worth_recording(d)) s = write_text(d, "run.json", dd_record_run);
-    close_all(d);
-    dd_free(d);
+    if (s == DD_OK && d->o.profile) dd_take_profile(d, &out->profile);
+    out->profile.wall = out->seconds;
+    dd_driver_close(d);
     return s;
 }

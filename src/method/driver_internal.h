@@ -33,8 +33,20 @@ typedef struct dd_driver {
     dd_distill_result *result;
 } dd_driver;
 
+/* driver.c: a run without its folder. */
+void dd_driver_init(dd_driver *d, const dd_distill_opts *o);
+dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
+dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */
+void dd_driver_close(dd_driver *d);
+void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
+
+/* plan.c: the costs of the run from here on, but for those of iterations. */
+dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);
+void dd_plan_finish(const dd_driver *d, dd_distill_plan *out); /* per_iteration is known: fills the sums */
+
 /* checkpoint.c: OUT/checkpoint/state.safetensors, the one before it kept as state.prev.safetensors. */
 dd_status dd_checkpoint_save(dd_driver *d);
+int64_t dd_checkpoint_size(const dd_driver *d); /* bytes of tensors in one */
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 

@@ -58,7 +58,8 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
                       .rows = true,
                       .prepare = prepare,
                       .release = release,
-                      .close = close_cpu};
+                      .close = close_cpu,
+                      .peak = dd_cpu_peak};
     dd_cpu_threads(b);
     const dd_status st = dd_cpu_engine_open(&b->self);
     if (st != DD_OK) {

@@ -46,6 +46,7 @@ void dd_cpu_pool_plane(const int64_t plane[4], bool large, const float *x, float
 dd_status dd_cpu_engine_open(void **engine);
 void dd_cpu_engine_close(void *engine);
 
+double dd_cpu_peak(dd_backend *b);
 /* Makes OpenMP and OpenBLAS use b->threads from here on; cheap when they do already. */
 void dd_cpu_threads(const dd_backend *b);
 /* x [n,m] = (l l^T)^-1 x for lower triangular l [n,n], row-major; t is f32 or f64. */

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a run will cost, measured on its own programs: everything is opened and compiled as for the run, a few
+ * iterations are made and a network is trained for a few epochs, and the rest is multiplication. Nothing is written.
+ * Memory is what the process has used by then, for a run allocates nothing after its first iteration. Knows what the
+ * driver knows. */
+#include "base/fs.h"
+#include "method/driver_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ITERATIONS = 8, EPOCHS = 12, FEW_ITEMS = 256, MORE_ITEMS = 1280, METRICS_LINE = 48 };
+static const double patience = 4; /* seconds for iterations, and again for epochs, after the first of each */
+
+typedef struct stopwatch {
+    double at[EPOCHS + 1]; /* the end of each epoch */
+    int n;
+} stopwatch;
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *t, int n)
+{
+    qsort(t, (size_t)n, sizeof *t, by_value);
+    return n ? t[n / 2] : 0;
+}
+
+static dd_status time_iterations(dd_driver *d, dd_distill_plan *out)
+{
+    double t[ITERATIONS], spent = 0;
+    int n = 0;
+    if (!d->o.iterations) return DD_OK;
+    DD_TRY(d->method->iterate(&d->r, d->state, 0)); /* memory is touched for the first time */
+    if (d->o.profile) DD_TRY(dd_backend_profile(d->r.backend, true));
+    while (n < ITERATIONS && (n == 0 || spent < patience)) {
+        const double start = dd_now();
+        DD_TRY(d->method->iterate(&d->r, d->state, n + 1));
+        t[n] = dd_now() - start;
+        spent += t[n++];
+    }
+    if (d->o.profile) {
+        dd_take_profile(d, &out->profile);
+        DD_TRY(dd_backend_profile(d->r.backend, false));
+        out->profile.wall = spent;
+    }
+    out->measured = n;
+    out->per_iteration = median(t, n);
+    return DD_OK;
+}
+
+static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
+{
+    stopwatch *w = self;
+    (void)epoch, (void)epochs, (void)loss, (void)accuracy;
+    w->at[w->n++] = dd_now();
+    return w->n <= EPOCHS && (w->n < 3 || w->at[w->n - 1] - w->at[0] < patience);
+}
+
+/* One network of the protocol for `epochs` + 1 epochs, tested on the first `items` test images. */
+static dd_status train_one(dd_driver *d, int64_t epochs, int64_t items, stopwatch *w, double *seconds)
+{
+    dd_protocol p = d->protocol;
+    dd_eval_result r;
+    int32_t list[MORE_ITEMS];
+    for (int32_t i = 0; i < items; i++) list[i] = i;
+    p.epochs = epochs;
+    const double start = dd_now();
+    dd_status s = dd_evaluate(&r, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels, &d->data->test,
+                              list, items, &p, 1, dd_key_at(d->r.key, "plan", 0), on_epoch, w);
+    *seconds = dd_now() - start;
+    return s == DD_EINTERRUPTED ? DD_OK : s;
+}
+
+/* Seconds of one network: its program, its epochs, its test. */
+dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
+{
+    const int64_t tests = d->data->test.n, few = tests < FEW_ITEMS ? tests : FEW_ITEMS,
+                  more = tests < MORE_ITEMS ? tests : MORE_ITEMS;
+    double short_test = 0, long_test = 0, unused, t[EPOCHS + 1];
+    stopwatch first = {.n = 0}, second = {.n = 0}, epochs = {.n = 0};
+    if (!d->o.eval_repeats && !d->o.eval_every) return DD_OK;
+    DD_TRY(train_one(d, 0, few, &first, &short_test));
+    DD_TRY(train_one(d, 0, more, &second, &long_test));
+    DD_TRY(train_one(d, EPOCHS, few, &epochs, &unused));
+    for (int i = 1; i < epochs.n; i++) t[i - 1] = epochs.at[i] - epochs.at[i - 1];
+    const double epoch = median(t, epochs.n - 1);
+    const double image = more > few && long_test > short_test ? (long_test - short_test) / (double)(more - few)
+                                                              : long_test / (double)more;
+    out->per_network = (double)(d->protocol.epochs + 1) * epoch + image * (double)tests;
+    return DD_OK;
+}
+
+void dd_plan_finish(const dd_driver *d, dd_distill_plan *out)
+{
+    const int64_t count = dd_shape_count(d->r.syn->images.shape);
+    out->iterations = d->o.iterations - d->done;
+    out->networks = d->o.eval_repeats * (d->o.baselines ? 2 : 1) +
+                    (d->o.eval_every ? (out->iterations + d->o.eval_every - 1) / d->o.eval_every : 0);
+    out->seconds = (double)out->iterations * out->per_iteration + (double)out->networks * out->per_network;
+    out->peak_bytes = dd_peak_memory();
+    out->disk_bytes = 2 * dd_checkpoint_size(d) + METRICS_LINE * out->iterations +
+                      count * (int64_t)(sizeof(float) + 1) + (d->o.eval_every ? count * (int64_t)sizeof(float) : 0);
+}
+
+static dd_status measure(dd_driver *d, dd_distill_plan *out)
+{
+    const double start = dd_now();
+    DD_TRY(dd_driver_open(d));
+    DD_TRY(dd_driver_build(d));
+    const double opened = dd_now() - start;
+    DD_TRY(time_iterations(d, out));
+    DD_TRY(dd_plan_networks(d, out));
+    dd_plan_finish(d, out);
+    out->seconds += opened;
+    return DD_OK;
+}
+
+dd_status dd_distill_estimate(dd_distill_plan *out, const dd_distill_opts *o)
+{
+    memset(out, 0, sizeof *out);
+    dd_driver *d = dd_alloc(1, sizeof *d);
+    if (!d) return dd_fail(DD_ENOMEM, "out of memory for a plan");
+    dd_driver_init(d, o);
+    const dd_status s = measure(d, out);
+    dd_driver_close(d);
+    return s;
+}
