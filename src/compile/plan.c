@@ -46,7 +46,8 @@ static bool in_place(const dd_command *k, int s)
     return true;
 }
 
-/* The other members of k's row group read s row for row, so that block after block may be overwritten. */
+/* The other members of k's row group read s row for row, so that block after block may be overwritten, and none that is
+ * computed by its readers only, which may come after k. */
 static bool group_allows(const dd_compiled *c, const dd_command *k, int s)
 {
     if (!k->group) return true;
@@ -54,8 +55,9 @@ static bool group_allows(const dd_compiled *c, const dd_command *k, int s)
     for (size_t i = head + 1; i <= head + (size_t)c->step[head].in.attr[2]; i++) {
         const dd_command *m = &c->step[i];
         for (int j = 0; j < m->in.nsrc; j++)
-            if (m->src[j].slot == s && (m->src[j].offset != 0 || !dd_view_contiguous(&m->in.src[j]) ||
-                                        dd_view_count(&m->in.src[j]) != dd_view_count(&k->in.dst)))
+            if (m->src[j].slot == s &&
+                (m->in.buffer[0] < 0 || m->src[j].offset != 0 || !dd_view_contiguous(&m->in.src[j]) ||
+                 dd_view_count(&m->in.src[j]) != dd_view_count(&k->in.dst)))
                 return false;
     }
     return true;

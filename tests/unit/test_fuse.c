@@ -289,6 +289,56 @@ static void an_operand_is_read_turned_by_another_member(void **state)
     dd_graph_free(g);
 }
 
+/* As above, but the member before k is only computed by its reader, after k. */
+static void an_operand_is_read_again_by_a_reader_that_computes(void **state)
+{
+    (void)state;
+    const dd_key key = dd_key_seed(5);
+    int64_t groups;
+    tensors v = {0};
+    dd_graph *g = dd_graph_new();
+    const dd_val x = input(g, &v, "x", DD_F64, DD_SHAPE(60, 5, 8, 8), key);
+    const dd_val c = convolved(g, x, DD_F64);
+    const dd_val centred = dd_sub(g, c, dd_mean(g, c, 4u | 8u));
+    const dd_val k = dd_mul(g, c, x);
+    const dd_val s = dd_sum(g, dd_mul(g, centred, dd_tanh(g, k)), 4u | 8u);
+    output(g, &v, "y", convolved(g, k, DD_F64));
+    output(g, &v, "s", dd_scale(g, s, 0.5));
+    judge(g, &v, 1e-11, &groups);
+    assert_true(groups > 0);
+    free_all(&v);
+    dd_graph_free(g);
+}
+
+/* Every form that a reader can compute, in both precisions: a row and a number in all orders, a STEP on either side. */
+static void readers_compute(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const dd_dtype t = i ? DD_F32 : DD_F64;
+        const dd_key key = dd_key_seed(6);
+        const dd_shape s = DD_SHAPE(60, 5, 9, 9);
+        int64_t groups;
+        tensors v = {0};
+        dd_graph *g = dd_graph_new();
+        const dd_val x = input(g, &v, "x", t, s, key), z = input(g, &v, "z", t, s, key);
+        const dd_val u = dd_expand(g, input(g, &v, "u", t, DD_SHAPE(60, 5, 1, 1), key), s),
+                     w = dd_expand(g, input(g, &v, "w", t, DD_SHAPE(5, 1, 1), key), s);
+        const dd_val a = dd_neg(g, dd_mul(g, dd_sub(g, w, dd_div(g, dd_add(g, x, u), w)), u)),
+                     b = dd_sub(g, dd_mul(g, u, z), w), c = dd_add(g, dd_sub(g, z, dd_mean(g, z, 4u | 8u)), w);
+        const dd_val gate = dd_step(g, dd_sub(g, c, u));
+        output(g, &v, "y0", dd_scale(g, dd_sum(g, dd_mul(g, gate, a), 4u | 8u), 0.25));
+        output(g, &v, "y1", dd_scale(g, dd_sum(g, dd_square(g, b), 4u | 8u), 0.25));
+        output(g, &v, "y2", dd_scale(g, dd_mean(g, a, 4u | 8u), 3));
+        output(g, &v, "y3", convolved(g, dd_add(g, dd_mul(g, b, gate), dd_sub(g, a, c)), t));
+        output(g, &v, "y4", convolved(g, dd_mul(g, b, u), t));
+        judge(g, &v, t == DD_F32 ? 2e-4 : 1e-11, &groups);
+        assert_true(groups > 0);
+        free_all(&v);
+        dd_graph_free(g);
+    }
+}
+
 /* ---- a network ---- */
 
 static dd_val block(dd_graph *g, dd_val x, dd_val w, dd_val scale, dd_val shift)
@@ -336,9 +386,12 @@ static void network(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_graphs), cmocka_unit_test(a_value_on_the_way_is_read_flipped),
-        cmocka_unit_test(a_leaf_is_overwritten_in_between),
-        cmocka_unit_test(an_operand_is_read_turned_by_another_member), cmocka_unit_test(network)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_graphs),
+                                       cmocka_unit_test(a_value_on_the_way_is_read_flipped),
+                                       cmocka_unit_test(a_leaf_is_overwritten_in_between),
+                                       cmocka_unit_test(an_operand_is_read_turned_by_another_member),
+                                       cmocka_unit_test(an_operand_is_read_again_by_a_reader_that_computes),
+                                       cmocka_unit_test(readers_compute),
+                                       cmocka_unit_test(network)};
     return cmocka_run_group_tests_name("fuse", tests, NULL, NULL);
 }

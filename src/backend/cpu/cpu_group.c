@@ -14,27 +14,48 @@ enum { BLOCK = 8192, ALIGN = 64 }; /* elements of a block; bytes */
 
 /* How one operand is found: in a buffer, or in memory from a cursor over the rows. */
 typedef struct operand {
+    const dd_instr *in; /* whose operand it is in memory, and which: 0 is dst */
+    int which;
     int buffer;    /* -1: memory */
+    dd_nest rows;  /* the row axes */
     int64_t row;   /* elements from one row to the next; only if `steady` */
     int64_t inner; /* within a row */
     bool steady;
+    int numbers; /* member whose row numbers turn it into the value; -1: it is the value */
 } operand;
+
+typedef enum way {
+    MAP,     /* dd_row_map, for rows or the whole block */
+    FOLD,    /* reductions */
+    POOL,    /* SUMPOOL, SUMPOOL_T */
+    NUMBERS, /* only the three numbers of each row that make the value from its row: readers use them */
+    STORE,   /* the numbers, and the value */
+    AFFINE,  /* two operands, or a STEP, that readers compute */
+    AFFINE_FOLD,
+    NOTHING /* a STEP that its reader computes */
+} way;
 
 typedef struct member {
     const dd_instr *in;
-    dd_nest rows; /* the row axes; operand 0 is dst */
+    way way;
+    int nop, wide; /* NUMBERS, STORE: op[wide] is the row, the other operand the number */
     operand op[DD_INSTR_SRC];
     int64_t width;
-    bool block, steady; /* one call for the block; pointers advance by op[].row */
-    dd_row_map map;     /* POINTWISE */
-    dd_row_fold fold;   /* reductions */
-    bool large;         /* SUMPOOL_T rather than SUMPOOL, if neither */
+    bool block; /* MAP: one call for the block */
+    bool large; /* SUMPOOL_T rather than SUMPOOL */
+    dd_row_map map;
+    dd_row_fold fold;
+    dd_row_affine affine;
+    dd_row_affine_fold affine_fold;
 } member;
 
 typedef struct plan {
     dd_cpu_state base;
     int64_t outer, block, blocks;
-    size_t size, buffer, thread; /* bytes of an element, of a buffer, of a thread's buffers */
+    size_t size, buffer, numbers,
+        thread;           /* bytes of an element, of a buffer, of a member's numbers, of a thread's all */
+    size_t first_numbers; /* where the numbers begin in a thread's memory */
+    dd_row_affine store;
     int n;
     member m[];
 } plan;
@@ -51,53 +72,156 @@ static char *writable(const void *p)
     return q;
 }
 
-static void fold_row(const plan *p, const member *m, char *y, const void *const *x, const int64_t *sx)
+/* A place in the rows of one operand. */
+typedef struct walk {
+    const operand *o;
+    char *at, *base;
+    dd_cursor c;
+} walk;
+
+static walk walk_at(const plan *p, const operand *o, int64_t row, char *memory)
 {
-    const double v = m->fold(m->width, x, sx);
+    walk w = {.o = o};
+    if (o->buffer >= 0) {
+        w.at = memory + (size_t)o->buffer * p->buffer;
+        return w;
+    }
+    w.base = writable(o->which ? o->in->in[o->which - 1] : o->in->out);
+    if (o->steady) {
+        w.at = w.base + row * o->row * (int64_t)p->size;
+    } else {
+        w.c = dd_cursor_at(&o->rows, o->rows.rank, row);
+        w.at = w.base + w.c.off[0] * (int64_t)p->size;
+    }
+    return w;
+}
+
+static inline void walk_on(const plan *p, walk *w)
+{
+    if (w->o->steady) {
+        w->at += w->o->row * (int64_t)p->size;
+        return;
+    }
+    dd_cursor_next(&w->c, &w->o->rows, w->o->rows.rank);
+    w->at = w->base + w->c.off[0] * (int64_t)p->size;
+}
+
+static void set(const plan *p, char *y, double v)
+{
     if (p->size == sizeof(float))
         *(float *)(void *)y = (float)v;
     else
         *(double *)(void *)y = v;
 }
 
-/* Element 0 of each operand for the row under the cursor, which is row `first` of the block that starts at `row`. */
-static void point(const plan *p, const member *m, const dd_cursor *c, char *buffers, char **at)
+static double get(const plan *p, const char *x)
 {
-    for (int k = 0; k < m->rows.nop; k++) {
-        const operand *o = &m->op[k];
-        at[k] = o->buffer >= 0 ? buffers + (size_t)o->buffer * p->buffer
-                               : writable(k ? m->in->in[k - 1] : m->in->out) + c->off[k] * (int64_t)p->size;
+    return p->size == sizeof(float) ? (double)*(const float *)(const void *)x : *(const double *)(const void *)x;
+}
+
+static const double plain[3] = {0, 1, 0};
+
+static double *numbers_of(const plan *p, int i, char *memory)
+{
+    return (double *)(void *)(memory + p->first_numbers + (size_t)i * p->numbers);
+}
+
+/* The numbers (c, a, b) of value (x + c) a + b after one more step with s; x - m stays one subtraction, so that a row
+ * of equal elements becomes exactly 0. */
+static void combine(dd_ew ew, bool number_first, double s, const double from[3], double to[3])
+{
+    double c = from[0], a = from[1], b = from[2];
+    const bool shift = a == 1 && b == 0;
+    switch (ew) {
+    case DD_EW_ADD: *(shift ? &c : &b) += s; break;
+    case DD_EW_MUL: a *= s, b *= s; break;
+    case DD_EW_DIV: a /= s, b = b == 0 ? 0 : b / s; break;
+    case DD_EW_SUB:
+        if (!number_first) {
+            *(shift ? &c : &b) -= s;
+            break;
+        }
+        a = -a, b = s - b;
+        break;
+    default: a = -a, b = -b; /* NEG */
+    }
+    to[0] = c, to[1] = a, to[2] = b;
+}
+
+static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memory)
+{
+    const member *m = &p->m[i];
+    const operand *x = &m->op[m->wide];
+    const bool has_number = m->nop == 3, store = m->way == STORE;
+    const double *from = x->numbers < 0 ? plain : numbers_of(p, x->numbers, memory);
+    double *to = numbers_of(p, i, memory);
+    walk s = has_number ? walk_at(p, &m->op[3 - m->wide], row, memory) : (walk){0};
+    for (int64_t r = 0; r < n; r++) {
+        combine(m->in->ew, m->wide == 2, has_number ? get(p, s.at) : 0, from, to + 3 * r);
+        if (x->numbers >= 0) from += 3;
+        if (has_number && r + 1 < n) walk_on(p, &s);
+    }
+    if (!store) return;
+    walk y = walk_at(p, &m->op[0], row, memory), from_row = walk_at(p, x, row, memory);
+    for (int64_t r = 0; r < n; r++) {
+        p->store(m->width, y.at, from_row.at, to + 3 * r, from_row.at, plain);
+        if (r + 1 == n) break;
+        walk_on(p, &y);
+        walk_on(p, &from_row);
     }
 }
 
-static void run_member(const plan *p, const member *m, int64_t row, int64_t n, char *buffers)
+/* Two rows, or one that is read twice. */
+static void run_affine(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
 {
-    char *at[DD_INSTR_SRC];
+    const operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
+    const double *ka = a->numbers < 0 ? plain : numbers_of(p, a->numbers, memory),
+                 *kb = b->numbers < 0 ? plain : numbers_of(p, b->numbers, memory);
+    walk y = walk_at(p, &m->op[0], row, memory), x = walk_at(p, a, row, memory), z = walk_at(p, b, row, memory);
+    for (int64_t r = 0; r < n; r++) {
+        if (m->affine)
+            m->affine(m->width, y.at, x.at, ka, z.at, kb);
+        else
+            set(p, y.at, m->affine_fold(m->width, x.at, ka, z.at, kb));
+        if (r + 1 == n) break;
+        if (a->numbers >= 0) ka += 3;
+        if (b->numbers >= 0) kb += 3;
+        walk_on(p, &y);
+        walk_on(p, &x);
+        walk_on(p, &z);
+    }
+}
+
+static void run_rows(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
+{
+    walk w[DD_INSTR_SRC];
     const void *x[DD_INSTR_SRC] = {NULL};
     int64_t sx[DD_INSTR_SRC] = {0};
-    const int nsrc = m->rows.nop - 1;
-    dd_cursor c = dd_cursor_at(&m->rows, m->rows.rank, row);
+    const int nsrc = m->nop - 1;
+    for (int k = 0; k <= nsrc; k++) w[k] = walk_at(p, &m->op[k], row, memory);
     for (int k = 0; k < nsrc; k++) sx[k] = m->op[k + 1].inner;
-    point(p, m, &c, buffers, at);
     const int64_t calls = m->block ? 1 : n, width = m->block ? n * m->width : m->width;
     for (int64_t r = 0; r < calls; r++) {
-        for (int k = 0; k < nsrc; k++) x[k] = at[k + 1];
-        if (m->map)
-            m->map(width, at[0], m->op[0].inner, x, sx);
-        else if (m->fold)
-            fold_row(p, m, at[0], x, sx);
+        for (int k = 0; k < nsrc; k++) x[k] = w[k + 1].at;
+        if (m->way == MAP)
+            m->map(width, w[0].at, m->op[0].inner, x, sx);
+        else if (m->way == FOLD)
+            set(p, w[0].at, m->fold(m->width, x, sx));
         else
-            dd_cpu_pool_plane(m->in->attr, m->large, x[0], (float *)(void *)at[0]);
-        if (r + 1 == calls) break;
-        if (!m->steady) {
-            dd_cursor_next(&c, &m->rows, m->rows.rank);
-            char *next[DD_INSTR_SRC];
-            point(p, m, &c, buffers, next);
-            for (int k = 0; k <= nsrc; k++)
-                if (!m->op[k].steady) at[k] = next[k];
-        }
-        for (int k = 0; k <= nsrc; k++)
-            if (m->op[k].steady) at[k] += m->op[k].row * (int64_t)p->size;
+            dd_cpu_pool_plane(m->in->attr, m->large, x[0], (float *)(void *)w[0].at);
+        for (int k = 0; k <= nsrc && r + 1 < calls; k++) walk_on(p, &w[k]);
+    }
+}
+
+static void run_member(const plan *p, int i, int64_t row, int64_t n, char *memory)
+{
+    switch (p->m[i].way) {
+    case NOTHING: break;
+    case NUMBERS:
+    case STORE: run_numbers(p, i, row, n, memory); break;
+    case AFFINE:
+    case AFFINE_FOLD: run_affine(p, &p->m[i], row, n, memory); break;
+    default: run_rows(p, &p->m[i], row, n, memory);
     }
 }
 
@@ -107,10 +231,10 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     const int64_t parts = b->threads > 1 && p->outer * in->attr[1] >= DD_CPU_GRAIN ? b->threads : 1;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
     for (int64_t t = 0; t < parts; t++) {
-        char *buffers = p->thread ? (char *)scratch + (size_t)t * p->thread : NULL;
+        char *memory = p->thread ? (char *)scratch + (size_t)t * p->thread : NULL;
         for (int64_t u = p->blocks * t / parts; u < p->blocks * (t + 1) / parts; u++) {
             const int64_t row = u * p->block, n = p->outer - row < p->block ? p->outer - row : p->block;
-            for (int i = 0; i < p->n; i++) run_member(p, &p->m[i], row, n, buffers);
+            for (int i = 0; i < p->n; i++) run_member(p, i, row, n, memory);
         }
     }
     return DD_OK;
@@ -123,31 +247,32 @@ static operand operand_of(const dd_instr *in, int k)
 {
     const dd_view *v = k ? &in->src[k - 1] : &in->dst;
     const int last = v->rank - 1;
-    operand o = {.buffer = in->buffer[k] - 1, .inner = v->stride[last], .steady = true};
+    operand o = {
+        .in = in, .which = k, .buffer = in->buffer[k] - 1, .inner = v->stride[last], .steady = true, .numbers = -1};
     if (o.buffer >= 0) {
         o.row = v->stride[last] == 1 ? v->dim[last] : 1;
         if (v->dim[last] == 1) o.inner = 1;
         return o;
     }
-    dd_nest z = {.rank = last, .nop = 1};
+    o.rows = (dd_nest){.rank = last, .nop = 1};
     for (int i = 0; i < last; i++) {
-        z.dim[i] = v->dim[i];
-        z.stride[0][i] = v->stride[i];
+        o.rows.dim[i] = v->dim[i];
+        o.rows.stride[0][i] = v->stride[i];
     }
-    dd_nest_merge(&z);
-    o.steady = z.rank < 2;
-    o.row = z.rank == 1 ? z.stride[0][0] : 0;
+    dd_nest_merge(&o.rows);
+    o.steady = o.rows.rank < 2;
+    o.row = o.rows.rank == 1 ? o.rows.stride[0][0] : 0;
     if (v->dim[last] == 1) o.inner = o.row; /* one call then runs over rows */
     return o;
 }
 
-static void add_rows(member *m, int k, const dd_view *v)
+/* The value of member i: its own row, or, where readers compute it, the row it is made from. */
+static operand value_of(const plan *p, int i)
 {
-    m->rows.rank = v->rank - 1;
-    for (int i = 0; i < v->rank - 1; i++) {
-        m->rows.dim[i] = v->dim[i];
-        m->rows.stride[k][i] = v->stride[i];
-    }
+    const member *m = &p->m[i];
+    operand o = m->op[m->wide];
+    if (m->way == NUMBERS) o.numbers = i;
+    return o;
 }
 
 static void choose_kernel(member *m, const dd_instr *in, const dd_rows *f)
@@ -157,27 +282,65 @@ static void choose_kernel(member *m, const dd_instr *in, const dd_rows *f)
     case DD_K_SUM: m->fold = f->sum; break;
     case DD_K_SUMMUL: m->fold = f->dot; break;
     case DD_K_MAXR: m->fold = f->max; break;
-    default: m->large = in->kind == DD_K_SUMPOOL_T;
+    default: m->way = POOL; m->large = in->kind == DD_K_SUMPOOL_T;
+    }
+    if (m->fold) m->way = FOLD;
+}
+
+/* Whether the row axis of source j is one number. */
+static bool is_number(const dd_instr *in, int j)
+{
+    return in->src[j].stride[in->src[j].rank - 1] == 0;
+}
+
+/* A member whose readers compute it, or one that reads such a member. */
+static void choose_affine(const plan *p, member *m, const dd_rows *f)
+{
+    const dd_instr *in = m->in;
+    const bool spared = in->buffer[0] < 0, step = in->kind == DD_K_POINTWISE && in->ew == DD_EW_STEP;
+    bool reads = false, gate = false;
+    m->wide = in->nsrc > 1 && is_number(in, 0) ? 2 : 1;
+    for (int j = 0; j < in->nsrc; j++) {
+        if (in->buffer[1 + j] >= 0) continue;
+        const int from = -in->buffer[1 + j] - 1;
+        reads = true;
+        m->op[1 + j] = value_of(p, from);
+        if (p->m[from].way != NOTHING) continue;
+        gate = true;
+        if (j == 0) { /* the gate is the second operand */
+            const operand other = in->buffer[2] < 0 ? value_of(p, -in->buffer[2] - 1) : m->op[2];
+            m->op[2] = m->op[1];
+            m->op[1] = other;
+            break;
+        }
+    }
+    if (!spared && !reads) return;
+    if (step) {
+        m->way = NOTHING;
+    } else if (in->kind != DD_K_POINTWISE) {
+        m->way = AFFINE_FOLD;
+        m->affine_fold = in->kind == DD_K_SUM ? f->affine_sum : f->affine_dot;
+    } else if (in->ew == DD_EW_NEG || (in->nsrc == 2 && (is_number(in, 0) || is_number(in, 1)))) {
+        m->way = spared ? NUMBERS : STORE;
+    } else {
+        m->way = AFFINE;
+        m->affine = gate ? f->affine_gate : f->affine[in->ew];
     }
 }
 
-static void plan_member(member *m, const dd_instr *in, const dd_rows *f)
+static void plan_member(const plan *p, member *m, const dd_instr *in, const dd_rows *f)
 {
     choose_kernel(m, in, f);
     m->in = in;
-    m->rows.nop = in->nsrc + 1;
+    m->nop = in->nsrc + 1;
     m->width = m->map ? in->dst.dim[in->dst.rank - 1] : in->src[0].dim[in->src[0].rank - 1];
     m->block = m->map != NULL;
-    m->steady = true;
     for (int k = 0; k <= in->nsrc; k++) {
-        add_rows(m, k, k ? &in->src[k - 1] : &in->dst);
         m->op[k] = operand_of(in, k);
         const operand *o = &m->op[k];
-        const bool even = m->width == 1 || o->row == m->width * o->inner;
-        m->steady = m->steady && o->steady;
-        m->block = m->block && o->steady && even;
+        m->block = m->block && o->steady && (m->width == 1 || o->row == m->width * o->inner);
     }
-    dd_nest_merge(&m->rows);
+    choose_affine(p, m, f);
 }
 
 dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
@@ -185,6 +348,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     const int n = (int)in->attr[2];
     const int64_t len = in->attr[1];
     const dd_dtype t = in->member[0]->dst.dtype;
+    const dd_rows *f = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
     plan *p = dd_alloc(1, sizeof *p + (size_t)n * sizeof p->m[0]);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a row group of %d instructions", n);
     p->base.release = plan_release;
@@ -193,9 +357,12 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     p->block = BLOCK / len > 1 ? BLOCK / len : 1;
     p->blocks = (p->outer + p->block - 1) / p->block;
     p->size = dd_dtype_size(t);
+    p->store = f->affine_store;
     p->buffer = ((size_t)(p->block * len) * p->size + ALIGN - 1) / ALIGN * ALIGN;
-    p->thread = p->buffer * (size_t)in->attr[3];
-    for (int i = 0; i < n; i++) plan_member(&p->m[i], in->member[i], t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64);
+    p->numbers = ((size_t)p->block * 3 * sizeof(double) + ALIGN - 1) / ALIGN * ALIGN;
+    p->first_numbers = p->buffer * (size_t)in->attr[3];
+    p->thread = p->first_numbers + p->numbers * (size_t)n;
+    for (int i = 0; i < n; i++) plan_member(p, &p->m[i], in->member[i], f);
     in->scratch = p->thread * (size_t)b->threads;
     in->state = p;
     in->launch = launch;
