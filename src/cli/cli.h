@@ -72,6 +72,14 @@ void dd_cli_close(dd_cli_world *w);
         "threads", DD_OPT_INT, offsetof(T, n), "0", 0, 4096, NULL, "threads; 0: all cores"                             \
     }
 
+#define DD_CLI_PROFILE_ROW(T, on)                                                                                      \
+    {                                                                                                                  \
+        "profile", DD_OPT_BOOL, offsetof(T, on), "false", 0, 0, NULL,                                                  \
+            "show on stderr where the time went, by kind of instruction"                                               \
+    }
+/* The table of what b measured in `seconds`, if profiling is on. */
+void dd_cli_end_profile(dd_backend *b, double seconds);
+
 /* What the parser collected beside the option struct. */
 typedef struct dd_parsed {
     const char *args[DD_CLI_ARGS];

@@ -8,7 +8,7 @@ typedef struct flags {
     dd_cli_data from;
     char data[DD_OPT_TEXT], net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], backend[DD_OPT_TEXT];
     int64_t ipc, repeats, epochs, seed, threads;
-    bool json, quiet;
+    bool json, quiet, profile;
 } flags;
 
 #define AT(field) offsetof(flags, field)
@@ -24,6 +24,7 @@ const dd_option dd_baseline_flags[] = {
     DD_CLI_MACHINE_ROWS(flags, backend, threads),
     DD_CLI_FOLDER_ROWS(flags, from),
     DD_CLI_NORMALISE_ROW(flags, from),
+    DD_CLI_PROFILE_ROW(flags, profile),
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
     {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "no line for each network"},
     {0},
@@ -91,6 +92,7 @@ dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv)
     memset(&j, 0, sizeof j);
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
     dd_status st = prepare(&j, &f);
+    if (st == DD_OK && f.profile) st = dd_backend_profile(j.w.backend, true);
     if (st == DD_OK)
         st = dd_evaluate_random(&j.result, j.w.backend, f.net, j.w.data, NULL, 0, f.ipc, &j.protocol, f.repeats,
                                 dd_key_seed((uint64_t)f.seed), on_epoch, &j);
@@ -98,6 +100,7 @@ dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv)
         print_json(&j, &f);
     else if (st == DD_OK)
         print_table(&j, &f);
+    dd_cli_end_profile(j.w.backend, j.result.seconds);
     dd_cli_close(&j.w);
     return st;
 }

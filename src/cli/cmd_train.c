@@ -13,7 +13,7 @@ typedef struct flags {
         aug[DD_OPT_TEXT];
     int64_t epochs, batch, seed, threads;
     double lr, momentum, weight_decay, holdout;
-    bool json, quiet;
+    bool json, quiet, profile;
 } flags;
 
 #define AT(field) offsetof(flags, field)
@@ -34,6 +34,7 @@ const dd_option dd_train_flags[] = {
     DD_CLI_MACHINE_ROWS(flags, backend, threads),
     DD_CLI_FOLDER_ROWS(flags, from),
     DD_CLI_NORMALISE_ROW(flags, from),
+    DD_CLI_PROFILE_ROW(flags, profile),
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object at the end and nothing else"},
     {"quiet", DD_OPT_BOOL, AT(quiet), "false", 0, 0, NULL, "print the test accuracy only"},
     {0},
@@ -161,11 +162,13 @@ dd_status dd_cmd_train(const dd_command *c, int argc, char **argv)
     memset(&j, 0, sizeof j);
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
     dd_status st = prepare(&j, &f);
+    if (st == DD_OK && f.profile) st = dd_backend_profile(j.w.backend, true);
     if (st == DD_OK) st = train(&j, &f);
     if (st == DD_OK && f.json)
         print_json(&j, &f);
     else if (st == DD_OK)
         print_end(&j);
+    dd_cli_end_profile(j.w.backend, j.seconds);
     free(j.loss);
     free(j.accuracy);
     free(j.train);

@@ -53,6 +53,15 @@ static void line(FILE *f, const dd_profile_table *t, const dd_profile_row *r)
     fputc('\n', f);
 }
 
+void dd_cli_end_profile(dd_backend *b, double seconds)
+{
+    dd_profile_table t = {.wall = seconds};
+    t.rows = b ? dd_backend_profile_rows(b, t.row, (int)DD_LEN(t.row)) : 0;
+    if (!t.rows) return;
+    t.peak = dd_backend_peak(b);
+    dd_print_profile(stderr, &t);
+}
+
 void dd_print_profile(FILE *f, const dd_profile_table *t)
 {
     dd_profile_row all = {.name = "all instructions"}, rest = {.name = "between them"};
