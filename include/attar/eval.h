@@ -17,7 +17,7 @@ typedef struct dd_protocol {
     int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
     char aug[64];                      /* "none", a DSA list (per-image parameters) or "dc:" and a DC list, see below */
-    int64_t test_batch;                /* 256 */
+    int64_t test_batch;                /* 100: as fast as 256 in half the memory */
 } dd_protocol;
 
 /* "dsa": 1000 epochs, DSA without flip for digit sets. "dc": 300 epochs, 1000 on mnist; augmentation dc:crop_noise for

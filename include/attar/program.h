@@ -11,7 +11,8 @@ extern "C" {
 typedef struct dd_program dd_program;
 typedef struct dd_backend dd_backend;
 
-/* "ref" (obvious C, f32 and f64, the oracle) or "cpu" (oneDNN, OpenBLAS, OpenMP). threads <= 0: all cores.
+/* A backend and its programs are used by one thread at a time.
+ * "ref" (obvious C, f32 and f64, the oracle) or "cpu" (oneDNN, OpenBLAS, OpenMP). threads <= 0: all cores.
  * DD_ENOTFOUND, DD_ENOMEM. */
 dd_status dd_backend_open(dd_backend **out, const char *name, int threads);
 void dd_backend_close(dd_backend *b);
@@ -31,9 +32,9 @@ int dd_backend_profile_rows(const dd_backend *b, dd_profile_row *rows, int most)
 double dd_backend_peak(dd_backend *b);
 
 typedef struct dd_program_stats {
-    int64_t nodes;     /* live graph nodes */
-    int64_t instrs;    /* instructions of one run */
-    int64_t arena;     /* bytes of planned memory, shared scratch included */
+    int64_t nodes;  /* live graph nodes */
+    int64_t instrs; /* instructions of one run */
+    int64_t arena;  /* bytes of planned memory, scratch included; programs of a backend share it, but for constants */
     int64_t unplanned; /* what the values would take without reuse */
     double flop;       /* contraction FLOP of one run */
     int64_t groups;    /* row groups among them: chains of steps that share one pass over memory */

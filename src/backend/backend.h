@@ -105,6 +105,8 @@ struct dd_backend {
     void (*close)(dd_backend *b);
     double (*peak)(dd_backend *b); /* float32 FLOP/s of its arithmetic, measured; NULL: unknown */
     dd_profile *profile;           /* NULL: off */
+    void *shared;                  /* exec's: what programs have in common */
+    void (*shared_free)(void *shared);
 };
 
 /* in->launch, timed while profiling is on. */

@@ -31,7 +31,7 @@ dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset
 {
     static const char *const known[] = {"dc", "dsa", NULL};
     *out = (dd_protocol){
-        .epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 256};
+        .epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 100};
     snprintf(out->name, sizeof out->name, "%s", name);
     snprintf(out->aug, sizeof out->aug, "none");
     if (!strcmp(name, "dc")) {

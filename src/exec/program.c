@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Programs: the compiled instructions with memory, kernels and bound tensors. Binding marks the pointers stale; the
- * next run resolves them once, and then a run is a loop over launches. Knows compile, backend.h, tensor, base. */
+ * next run resolves them once, and then a run is a loop over launches. What a run leaves in its arena nobody reads
+ * after it, so all programs of a backend share one, as large as the largest needs. Knows compile, backend.h, tensor,
+ * base. */
 #include "exec/program_internal.h"
 
 #include "base/memory.h"
@@ -11,10 +13,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of a backend: what its programs need while they run. */
+typedef struct shared {
+    dd_workspace arena, scratch;
+    unsigned version; /* of their addresses */
+} shared;
+
 struct dd_program {
     dd_compiled c;
     dd_backend *backend;
-    dd_workspace arena, consts, scratch;
+    shared *shared;
+    unsigned version; /* of the addresses that instructions hold */
+    dd_workspace consts;
+    size_t scratch;
     dd_instr **member;   /* members of all row groups, in the order of steps */
     void **bound;        /* [nbinding] data of the tensor, NULL: none */
     size_t nonce, nstep; /* prepared instructions */
@@ -27,7 +38,7 @@ static char *base_of(const dd_program *p, int slot)
 {
     const dd_slot *s = &p->c.slot[slot];
     switch (s->kind) {
-    case DD_SLOT_ARENA: return (char *)p->arena.p + s->offset;
+    case DD_SLOT_ARENA: return (char *)p->shared->arena.p + s->offset;
     case DD_SLOT_CONST: return (char *)p->consts.p + s->offset;
     case DD_SLOT_BLOCK: return NULL;
     default: return p->bound[s->binding];
@@ -58,8 +69,42 @@ static size_t stride_of(const dd_command *k)
 static dd_status launch(dd_program *p, dd_command *list, size_t n)
 {
     for (size_t i = 0; i < n; i += stride_of(&list[i]))
-        DD_TRY(dd_backend_launch(p->backend, &list[i].in, p->scratch.p));
+        DD_TRY(dd_backend_launch(p->backend, &list[i].in, p->shared->scratch.p));
     return DD_OK;
+}
+
+/* ---- shared memory ---- */
+
+static void free_shared(void *self)
+{
+    shared *s = self;
+    dd_workspace_fini(&s->arena);
+    dd_workspace_fini(&s->scratch);
+    dd_free(s);
+}
+
+static dd_status open_shared(dd_program *p)
+{
+    if (!p->backend->shared) {
+        p->backend->shared = dd_alloc(1, sizeof(shared));
+        p->backend->shared_free = free_shared;
+    }
+    p->shared = p->backend->shared;
+    return p->shared ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a program");
+}
+
+static dd_status grow(shared *s, dd_workspace *w, size_t bytes)
+{
+    if (w->bytes >= bytes) return DD_OK;
+    dd_workspace_fini(w); /* before, so that both never exist at once */
+    s->version++;
+    return dd_workspace_init(w, bytes);
+}
+
+static dd_status make_room(dd_program *p)
+{
+    DD_TRY(grow(p->shared, &p->shared->arena, p->c.arena));
+    return grow(p->shared, &p->shared->scratch, p->scratch);
 }
 
 /* ---- making ---- */
@@ -90,17 +135,16 @@ static dd_status list_members(dd_program *p)
 
 static dd_status make(dd_program *p, const dd_graph *g, unsigned leave_out)
 {
-    size_t scratch = 0;
+    DD_TRY(open_shared(p));
     DD_TRY(dd_compile_graph(&p->c, g, p->backend->rows ? leave_out : leave_out | DD_NO_FUSE));
     p->bound = dd_alloc(p->c.nbinding + 1, sizeof *p->bound);
     if (!p->bound) return dd_fail(DD_ENOMEM, "out of memory for a program");
     DD_TRY(list_members(p));
-    DD_TRY(prepare(p, p->c.once, p->c.nonce, &p->nonce, &scratch));
-    DD_TRY(prepare(p, p->c.step, p->c.nstep, &p->nstep, &scratch));
-    DD_TRY(dd_workspace_init(&p->arena, p->c.arena));
+    DD_TRY(prepare(p, p->c.once, p->c.nonce, &p->nonce, &p->scratch));
+    DD_TRY(prepare(p, p->c.step, p->c.nstep, &p->nstep, &p->scratch));
+    DD_TRY(make_room(p));
     DD_TRY(dd_workspace_init(&p->consts, p->c.consts));
-    DD_TRY(dd_workspace_init(&p->scratch, scratch));
-    p->c.stats.arena += (int64_t)(p->c.consts + scratch);
+    p->c.stats.arena += (int64_t)(p->c.consts + p->scratch);
     p->stale = true;
     resolve(p, p->c.once, p->c.nonce);
     return launch(p, p->c.once, p->c.nonce);
@@ -130,9 +174,7 @@ void dd_program_free(dd_program *p)
     if (!p) return;
     for (size_t i = 0; i < p->nonce; i++) p->backend->release(p->backend, &p->c.once[i].in);
     for (size_t i = 0; i < p->nstep; i++) p->backend->release(p->backend, &p->c.step[i].in);
-    dd_workspace_fini(&p->arena);
     dd_workspace_fini(&p->consts);
-    dd_workspace_fini(&p->scratch);
     dd_free(p->member);
     dd_free(p->bound);
     dd_compiled_free(&p->c);
@@ -199,10 +241,12 @@ static dd_status check_bound(const dd_program *p)
 
 dd_status dd_exec(dd_program *p)
 {
-    if (p->stale) {
+    if (p->stale || p->version != p->shared->version) {
         DD_TRY(check_bound(p));
+        DD_TRY(make_room(p));
         resolve(p, p->c.step, p->c.nstep);
         p->stale = false;
+        p->version = p->shared->version;
     }
     return launch(p, p->c.step, p->c.nstep);
 }

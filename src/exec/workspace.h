@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The memory of a program: one block, zeroed and touched when it is made, so that runs neither allocate nor fault.
- * Knows base and the operating system. */
+ * The memory of programs: blocks that are touched when they are made, so that runs neither allocate nor fault. Knows
+ * base and the operating system. */
 #ifndef ATTAR_EXEC_WORKSPACE_H
 #define ATTAR_EXEC_WORKSPACE_H
 #include "attar/status.h"

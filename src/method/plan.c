@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ITERATIONS = 8, EPOCHS = 12, FEW_ITEMS = 256, MORE_ITEMS = 1280, METRICS_LINE = 48 };
+enum { ITERATIONS = 8, EPOCHS = 12, FEW_BATCHES = 2, MORE_BATCHES = 10, MORE_ITEMS = 2000, METRICS_LINE = 48 };
 static const double patience = 4; /* seconds for iterations, and again for epochs, after the first of each */
 
 typedef struct stopwatch {
@@ -80,8 +80,9 @@ static dd_status train_one(dd_driver *d, int64_t epochs, int64_t items, stopwatc
 /* Seconds of one network: its program, its epochs, its test. */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
 {
-    const int64_t tests = d->data->test.n, few = tests < FEW_ITEMS ? tests : FEW_ITEMS,
-                  more = tests < MORE_ITEMS ? tests : MORE_ITEMS;
+    const int64_t batch = d->protocol.test_batch, tests = d->data->test.n < MORE_ITEMS ? d->data->test.n : MORE_ITEMS;
+    const int64_t few = tests < FEW_BATCHES * batch ? tests : FEW_BATCHES * batch,
+                  more = tests < MORE_BATCHES * batch ? tests : MORE_BATCHES * batch; /* whole batches: one program */
     double short_test = 0, long_test = 0, unused, t[EPOCHS + 1];
     stopwatch first = {.n = 0}, second = {.n = 0}, epochs = {.n = 0};
     if (!d->o.eval_repeats && !d->o.eval_every) return DD_OK;
@@ -92,7 +93,7 @@ dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
     const double epoch = median(t, epochs.n - 1);
     const double image = more > few && long_test > short_test ? (long_test - short_test) / (double)(more - few)
                                                               : long_test / (double)more;
-    out->per_network = (double)(d->protocol.epochs + 1) * epoch + image * (double)tests;
+    out->per_network = (double)(d->protocol.epochs + 1) * epoch + image * (double)d->data->test.n;
     return DD_OK;
 }
 

@@ -323,6 +323,46 @@ static void second_run_allocates_nothing(void **state)
     ok(rebound);
 }
 
+/* tanh(x)^2 + tanh(x), then the mean of it: values that lie in the arena. */
+static dd_program *squares(fixture *f, int64_t n, float *x, float *y)
+{
+    dd_program *p;
+    dd_graph *g = dd_graph_new();
+    const dd_val t = dd_tanh(g, dd_input(g, "x", DD_F32, DD_SHAPE(n))), s = dd_add(g, dd_square(g, t), t);
+    dd_output(g, "y", dd_sub(g, dd_div(g, s, dd_exp(g, t)), dd_expand(g, dd_mean(g, s, 1u), DD_SHAPE(n))));
+    ok(dd_compile(&p, g, f->b));
+    dd_graph_free(g);
+    bind(p, "x", n, x);
+    bind(p, "y", n, y);
+    return p;
+}
+
+/* A larger program moves the arena from under a smaller one, which finds it again. */
+static void programs_share_their_memory(void **state)
+{
+    enum { LARGE = 1 << 20 };
+    fixture *f = *state;
+    float *x = dd_alloc(LARGE, sizeof *x), *y = dd_alloc(LARGE, sizeof *y), first[64];
+    assert_true(x && y);
+    for (int i = 0; i < LARGE; i++) x[i] = (float)(i % 7) * 0.25f;
+    dd_program *small = squares(f, 64, f->in[0], f->out[0]);
+    ok(dd_exec(small));
+    memcpy(first, f->out[0], sizeof first);
+    dd_program *large = squares(f, LARGE, x, y);
+    for (int i = 0; i < 2; i++) {
+        memset(f->out[0], 0, sizeof first);
+        ok(dd_exec(small));
+        assert_memory_equal(f->out[0], first, sizeof first);
+        ok(dd_exec(large));
+    }
+    dd_program_free(large);
+    ok(dd_exec(small));
+    assert_memory_equal(f->out[0], first, sizeof first);
+    dd_program_free(small);
+    dd_free(x);
+    dd_free(y);
+}
+
 static void every_failed_allocation_is_reported(void **state)
 {
     fixture *f = *state;
@@ -391,6 +431,7 @@ int main(void)
         TEST(sums_of_products_and_expansions),
         TEST(network_gradient_of_gradient),
         TEST(second_run_allocates_nothing),
+        TEST(programs_share_their_memory),
         TEST(every_failed_allocation_is_reported),
         TEST(wrong_bindings_are_named),
         TEST(bad_graphs_are_refused),
