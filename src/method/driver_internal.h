@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the driver's three files share: the run, its checkpoint, its records. Seen by method/ only. */
+ * What the files of the driver share: the run and how it is opened, its plan, its checkpoint, its records. Seen by
+ * method/ only. */
 #ifndef ATTAR_METHOD_DRIVER_INTERNAL_H
 #define ATTAR_METHOD_DRIVER_INTERNAL_H
 #include "base/memory.h"
@@ -33,7 +34,7 @@ typedef struct dd_driver {
     dd_distill_result *result;
 } dd_driver;
 
-/* driver.c: a run without its folder. */
+/* open.c: a run without its folder. */
 void dd_driver_init(dd_driver *d, const dd_distill_opts *o);
 dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
 dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */

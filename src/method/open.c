@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a run starts from: its options, the method with those of its own, data, network, backend and the first images.
+ * Knows everything below method. */
+#include "base/fs.h"
+#include "method/driver_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(dd_distill_opts, field)
+static const dd_option driver_table[] = {
+    {"method", DD_OPT_STRING, AT(method), "dm", 0, 0, NULL, "the method"},
+    {"data", DD_OPT_STRING, AT(data), "", 0, 0, NULL, "a known data set, a folder or an .npz file"},
+    {"out", DD_OPT_STRING, AT(out), "", 0, 0, NULL, "folder that receives the set"},
+    {"ipc", DD_OPT_INT, AT(ipc), "1", 1, 10000, NULL, "synthetic images per class"},
+    {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
+    {"iterations", DD_OPT_INT, AT(iterations), "-1", -1, 1e9, NULL, "iterations; -1 is the method's own number"},
+    {"net", DD_OPT_STRING, AT(net), "convnet", 0, 0, NULL, "network specification"},
+    {"init", DD_OPT_CHOICE, AT(init), "real", 0, 0, "real|noise|herding|kcenter|kmeans", "what the images start as"},
+    {"aug", DD_OPT_STRING, AT(aug), "auto", 0, 0, NULL, "differentiable augmentation of the method"},
+    {"eval_every", DD_OPT_INT, AT(eval_every), "0", 0, 1e9, NULL, "iterations between evaluations; 0: none"},
+    {"eval_repeats", DD_OPT_INT, AT(eval_repeats), "3", 0, 64, NULL, "networks of the final evaluation; 0: none"},
+    {"protocol", DD_OPT_STRING, AT(protocol), "dsa", 0, 0, NULL, "how evaluation networks are trained"},
+    {"eval_epochs", DD_OPT_INT, AT(eval_epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
+    {"holdout", DD_OPT_REAL, AT(holdout), "0.1", 0, 0.5, NULL, "fraction of the training data held out for selection"},
+    {"paper_compatible", DD_OPT_BOOL, AT(paper_compatible), "false", 0, 0, NULL, "select on the test data"},
+    {"baselines", DD_OPT_BOOL, AT(baselines), "true", 0, 0, NULL, "evaluate random real images beside it"},
+    {"checkpoint_every", DD_OPT_INT, AT(checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
+    {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, NULL, "cpu or ref"},
+    {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const dd_option *dd_driver_options(void)
+{
+    return driver_table;
+}
+
+dd_status dd_distill_defaults(dd_distill_opts *o)
+{
+    memset(o, 0, sizeof *o);
+    const dd_data_opts none = DD_DATA_OPTS_INIT;
+    o->data_opts = none;
+    return dd_options_defaults(driver_table, o);
+}
+
+static bool has_option(const dd_option *t, const char *name, size_t n)
+{
+    for (; t->name; t++)
+        if (strlen(t->name) == n && strncmp(t->name, name, n) == 0) return true;
+    return false;
+}
+
+/* "key=value" strings: the method's own keys first, then the driver's. */
+static dd_status apply_sets(dd_driver *d)
+{
+    for (const char *const *s = d->o.sets; s && *s; s++) {
+        const char *eq = strchr(*s, '=');
+        char key[64];
+        if (!eq || eq == *s || (size_t)(eq - *s) >= sizeof key)
+            return dd_fail(DD_EINVAL, "\"%s\": expected key=value", *s);
+        const size_t n = (size_t)(eq - *s);
+        memcpy(key, *s, n);
+        key[n] = 0;
+        const bool driver = !has_option(d->method->options, key, n) && has_option(driver_table, key, n);
+        DD_TRY(
+            dd_options_set(driver ? driver_table : d->method->options, driver ? (void *)&d->o : d->state, key, eq + 1));
+    }
+    return DD_OK;
+}
+
+static dd_status open_method(dd_driver *d)
+{
+    DD_TRY(dd_method_find(&d->method, d->o.method));
+    d->state = dd_alloc(1, d->method->state_size);
+    if (!d->state) return dd_fail(DD_ENOMEM, "out of memory for method %s", d->method->name);
+    DD_TRY(dd_options_defaults(d->method->options, d->state));
+    DD_TRY(apply_sets(d));
+    if (!d->method->iterations && d->o.iterations > 0 && d->o.log) {
+        char line[160];
+        snprintf(line, sizeof line, "method %s chooses images and does not iterate: iterations=%" PRId64 " is ignored",
+                 d->method->name, d->o.iterations);
+        d->o.log(d->o.self, line);
+    }
+    if (!d->method->iterations)
+        d->o.iterations = 0; /* a coreset: build makes the set */
+    else if (d->o.iterations < 0)
+        d->o.iterations = d->method->iterations;
+    return DD_OK;
+}
+
+/* The name that opens the same data from any folder. */
+static dd_status name_data(dd_driver *d)
+{
+    for (int i = 0; i < dd_dataset_kind_count(); i++) {
+        if (strcmp(dd_dataset_kind_name(i), d->o.data) != 0) continue;
+        snprintf(d->data_name, sizeof d->data_name, "%s", d->o.data);
+        return DD_OK;
+    }
+    char *full = realpath(d->o.data, NULL);
+    const char *from = full ? full : d->o.data;
+    const bool fits = strlen(from) < sizeof d->data_name;
+    if (fits) snprintf(d->data_name, sizeof d->data_name, "%s", from);
+    free(full);
+    return fits ? DD_OK
+                : dd_fail(DD_EINVAL, "the path of the data is too long: at most %d characters", DD_OPT_TEXT - 1);
+}
+
+static dd_status open_data(dd_driver *d)
+{
+    if (!d->o.data[0]) return dd_fail(DD_EINVAL, "no data set given; name one with --data");
+    DD_TRY(name_data(d));
+    DD_TRY(dd_dataset_open(&d->data, d->o.data, &d->o.data_opts));
+    if (d->data->warning[0] && d->o.log) d->o.log(d->o.self, d->data->warning);
+    const double part = d->o.paper_compatible || !d->o.eval_every ? 0 : d->o.holdout;
+    if (d->o.eval_every && !d->o.paper_compatible && part <= 0)
+        return dd_fail(DD_EINVAL, "eval_every needs held-out data to select on: holdout > 0, or paper_compatible");
+    d->held_out = part;
+    return dd_data_holdout(d->data, part, dd_key_at(dd_key_seed((uint64_t)d->o.seed), "holdout", 0), &d->items,
+                           &d->nitems, &d->val, &d->nval);
+}
+
+static dd_status sort_by_class(dd_driver *d)
+{
+    const int64_t classes = d->data->classes;
+    const int32_t *label = dd_i32(&d->data->train.labels);
+    int64_t *first = dd_alloc((size_t)classes + 1, sizeof *first);
+    int32_t *sorted = dd_alloc((size_t)d->nitems, sizeof *sorted);
+    d->r.class_first = first;
+    d->r.class_items = sorted;
+    d->r.scratch = dd_alloc((size_t)d->nitems, sizeof *d->r.scratch);
+    if (!first || !sorted || !d->r.scratch)
+        return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", d->nitems);
+    int64_t n = 0;
+    for (int64_t c = 0; c < classes; c++) {
+        first[c] = n;
+        for (int64_t i = 0; i < d->nitems; i++)
+            if (label[d->items[i]] == c) sorted[n++] = d->items[i];
+    }
+    first[classes] = n;
+    return DD_OK;
+}
+
+static dd_status open_aug(dd_driver *d)
+{
+    dd_protocol dsa;
+    DD_TRY(dd_protocol_named(&dsa, "dsa", d->data, d->net));
+    snprintf(d->aug, sizeof d->aug, "%s", strcmp(d->o.aug, "auto") == 0 ? dsa.aug : d->o.aug);
+    return dd_aug_parse(&d->r.aug, d->aug);
+}
+
+static dd_status open_run(dd_driver *d)
+{
+    const dd_dataset *data = d->data;
+    DD_TRY(dd_net_open(&d->net, d->o.net, (dd_image){data->c, data->h, data->w}, data->classes));
+    DD_TRY(dd_protocol_named(&d->protocol, d->o.protocol, data, d->net));
+    if (d->o.eval_epochs >= 0) d->protocol.epochs = d->o.eval_epochs;
+    DD_TRY(open_aug(d));
+    DD_TRY(sort_by_class(d));
+    DD_TRY(dd_backend_open(&d->r.backend, d->o.backend, (int)d->o.threads));
+    d->r.data = data;
+    d->r.items = d->items;
+    d->r.nitems = d->nitems;
+    d->r.ipc = d->o.ipc;
+    d->r.net = d->net;
+    d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
+    DD_TRY(dd_synset_new(&d->r.syn, d->o.ipc * data->classes, data));
+    return dd_tensor_init(&d->best, DD_F32, d->r.syn->images.shape);
+}
+
+static dd_status initialise(dd_driver *d)
+{
+    dd_tensor *images = &d->r.syn->images;
+    const dd_key key = dd_key_at(d->r.key, "init", 0);
+    for (int64_t i = 0; i < d->r.syn->m; i++) dd_i32(&d->r.syn->labels)[i] = (int32_t)(i / d->o.ipc);
+    if (!d->method->iterations) return DD_OK;
+    if (strcmp(d->o.init, "noise") == 0) {
+        dd_key_fill_normal(key, dd_f32(images), dd_shape_count(images->shape), 0, 1);
+        return DD_OK;
+    }
+    return dd_coreset_fill(&d->r, strcmp(d->o.init, "real") == 0 ? "random" : d->o.init, 5, key, images);
+}
+
+void dd_driver_close(dd_driver *d)
+{
+    if (d->method && d->method->fini && d->state) d->method->fini(d->state);
+    if (d->metrics) fclose(d->metrics);
+    if (d->made) dd_remove_empty(d->o.out); /* nothing was written: leave nothing */
+    dd_unlock_dir(d->lock);
+    dd_free(d->state);
+    dd_free(d->r.class_first);
+    dd_free(d->r.class_items);
+    dd_free(d->r.scratch);
+    dd_synset_free(d->r.syn);
+    dd_tensor_fini(&d->best);
+    dd_net_close(d->net);
+    dd_backend_close(d->r.backend);
+    dd_dataset_close(d->data);
+    free(d->items);
+    free(d->val);
+    dd_free(d);
+}
+
+void dd_driver_init(dd_driver *d, const dd_distill_opts *o)
+{
+    d->o = *o;
+    d->accuracy = d->best_accuracy = -1;
+    d->lock = -1;
+}
+
+dd_status dd_driver_open(dd_driver *d)
+{
+    DD_TRY(open_method(d));
+    DD_TRY(open_data(d));
+    DD_TRY(open_run(d));
+    return dd_record_check_names(d);
+}
+
+dd_status dd_driver_build(dd_driver *d)
+{
+    DD_TRY(initialise(d));
+    return d->method->build(&d->r, d->state);
+}
+
+void dd_take_profile(dd_driver *d, dd_profile_table *out)
+{
+    out->rows = dd_backend_profile_rows(d->r.backend, out->row, (int)DD_LEN(out->row));
+    out->peak = dd_backend_peak(d->r.backend);
+}
