@@ -8,6 +8,7 @@
 #include "backend/cpu/cpu_rows.h"
 #include "base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { BLOCK = 8192, ALIGN = 64 }; /* elements of a block; bytes */
@@ -28,7 +29,7 @@ typedef enum way {
     MAP,     /* dd_row_map, for rows or the whole block */
     FOLD,    /* reductions */
     POOL,    /* SUMPOOL, SUMPOOL_T */
-    NUMBERS, /* only the three numbers of each row that make the value from its row: readers use them */
+    NUMBERS, /* only the numbers of each row that make the value from its row: readers use them */
     STORE,   /* the numbers, and the value */
     AFFINE,  /* two operands, or a STEP, that readers compute */
     AFFINE_FOLD,
@@ -39,6 +40,7 @@ typedef struct member {
     const dd_instr *in;
     way way;
     int nop, wide; /* NUMBERS, STORE: op[wide] is the row, the other operand the number */
+    int place;     /* of its numbers among those of the thread */
     operand op[DD_INSTR_SRC];
     int64_t width;
     bool block; /* MAP: one call for the block */
@@ -53,8 +55,9 @@ typedef struct plan {
     dd_cpu_state base;
     int64_t outer, block, blocks;
     size_t size, buffer, numbers,
-        thread;           /* bytes of an element, of a buffer, of a member's numbers, of a thread's all */
-    size_t first_numbers; /* where the numbers begin in a thread's memory */
+        thread;                  /* bytes of an element, of a buffer, of a member's numbers, of a thread's all */
+    size_t first_numbers, spare; /* where the numbers, and two spare rows, begin in a thread's memory */
+    size_t spare_row;
     dd_row_affine store;
     int n;
     member m[];
@@ -119,55 +122,103 @@ static double get(const plan *p, const char *x)
     return p->size == sizeof(float) ? (double)*(const float *)(const void *)x : *(const double *)(const void *)x;
 }
 
-static const double plain[3] = {0, 1, 0};
+/* The numbers of a row: its value is (x + c) a + b, the last step of the way there has the operand s. */
+typedef struct numbers {
+    double c, a, b, s;
+    bool unsafe; /* the steps one by one may give something else: beyond the range of floats, or not finite */
+} numbers;
 
-static double *numbers_of(const plan *p, int i, char *memory)
+static const numbers plain = {0, 1, 0, 0, false};
+
+static numbers *numbers_of(const plan *p, int i, char *memory)
 {
-    return (double *)(void *)(memory + p->first_numbers + (size_t)i * p->numbers);
+    return (numbers *)(void *)(memory + p->first_numbers + (size_t)p->m[i].place * p->numbers);
 }
 
-/* The numbers (c, a, b) of value (x + c) a + b after one more step with s; x - m stays one subtraction, so that a row
- * of equal elements becomes exactly 0. */
-static void combine(dd_ew ew, bool number_first, double s, const double from[3], double to[3])
+static bool out_of_range(double v)
 {
-    double c = from[0], a = from[1], b = from[2];
-    const bool shift = a == 1 && b == 0;
+    return !(fabs(v) < 1e30);
+}
+
+/* The numbers after one more step. x - m stays one subtraction, so that a row in memory whose elements are all equal
+ * becomes exactly 0 less its mean. */
+static numbers combine(dd_ew ew, bool number_first, double s, const numbers *from)
+{
+    numbers n = *from;
+    const bool shift = n.a == 1 && n.b == 0;
+    n.s = s;
     switch (ew) {
-    case DD_EW_ADD: *(shift ? &c : &b) += s; break;
-    case DD_EW_MUL: a *= s, b *= s; break;
-    case DD_EW_DIV: a /= s, b = b == 0 ? 0 : b / s; break;
+    case DD_EW_ADD: *(shift ? &n.c : &n.b) += s; break;
+    case DD_EW_MUL: n.a *= s, n.b *= s; break;
+    case DD_EW_DIV: n.a /= s, n.b /= s; break;
     case DD_EW_SUB:
-        if (!number_first) {
-            *(shift ? &c : &b) -= s;
-            break;
-        }
-        a = -a, b = s - b;
+        if (number_first)
+            n.a = -n.a, n.b = s - n.b;
+        else
+            *(shift ? &n.c : &n.b) -= s;
         break;
-    default: a = -a, b = -b; /* NEG */
+    default: n.a = -n.a, n.b = -n.b; /* NEG */
     }
-    to[0] = c, to[1] = a, to[2] = b;
+    n.unsafe = n.unsafe || out_of_range(s) || out_of_range(n.a) || out_of_range(n.b) || out_of_range(n.c) ||
+               (fabs(n.a) < 1e-30 && s != 0);
+    return n;
+}
+
+/* The value of member i in row r of the block step by step; x is the row it is made from. */
+static void step_by_step(const plan *p, int i, int64_t r, const char *x, char *memory, char *y)
+{
+    const member *m = &p->m[i];
+    const int from = m->op[m->wide].numbers;
+    const double s = numbers_of(p, i, memory)[r].s;
+    const float single = (float)s;
+    const void *number = p->size == sizeof single ? (const void *)&single : (const void *)&s;
+    if (from >= 0)
+        step_by_step(p, from, r, x, memory, y);
+    else
+        memcpy(y, x, (size_t)m->width * p->size);
+    const void *const operands[2] = {m->wide == 2 ? number : y, m->wide == 2 ? y : number};
+    const int64_t strides[2] = {m->wide == 2 ? 0 : 1, m->wide == 2 ? 1 : 0};
+    m->map(m->width, y, 1, operands, strides);
+}
+
+/* A row and the three numbers that make the value of an operand, or the value itself in spare row k. */
+typedef struct made {
+    const char *x;
+    double n[3];
+} made;
+
+static made make(const plan *p, const operand *o, int64_t r, const char *x, char *memory, int k)
+{
+    const numbers *n = o->numbers < 0 ? &plain : numbers_of(p, o->numbers, memory) + r;
+    if (!n->unsafe) return (made){x, {n->c, n->a, n->b}};
+    char *y = memory + p->spare + (size_t)k * p->spare_row;
+    step_by_step(p, o->numbers, r, x, memory, y);
+    return (made){y, {0, 1, 0}};
 }
 
 static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memory)
 {
     const member *m = &p->m[i];
     const operand *x = &m->op[m->wide];
-    const bool has_number = m->nop == 3, store = m->way == STORE;
-    const double *from = x->numbers < 0 ? plain : numbers_of(p, x->numbers, memory);
-    double *to = numbers_of(p, i, memory);
+    const bool has_number = m->nop == 3;
+    const numbers *from = x->numbers < 0 ? &plain : numbers_of(p, x->numbers, memory);
+    numbers *to = numbers_of(p, i, memory);
     walk s = has_number ? walk_at(p, &m->op[3 - m->wide], row, memory) : (walk){0};
     for (int64_t r = 0; r < n; r++) {
-        combine(m->in->ew, m->wide == 2, has_number ? get(p, s.at) : 0, from, to + 3 * r);
-        if (x->numbers >= 0) from += 3;
+        to[r] = combine(m->in->ew, m->wide == 2, has_number ? get(p, s.at) : 0, from);
+        if (x->numbers >= 0) from++;
         if (has_number && r + 1 < n) walk_on(p, &s);
     }
-    if (!store) return;
-    walk y = walk_at(p, &m->op[0], row, memory), from_row = walk_at(p, x, row, memory);
+    if (m->way != STORE) return;
+    operand own = *x;
+    own.numbers = i;
+    walk y = walk_at(p, &m->op[0], row, memory), base = walk_at(p, x, row, memory);
     for (int64_t r = 0; r < n; r++) {
-        p->store(m->width, y.at, from_row.at, to + 3 * r, from_row.at, plain);
+        const made v = make(p, &own, r, base.at, memory, 0);
+        p->store(m->width, y.at, v.x, v.n, v.x, v.n);
         if (r + 1 == n) break;
         walk_on(p, &y);
-        walk_on(p, &from_row);
+        walk_on(p, &base);
     }
 }
 
@@ -175,17 +226,14 @@ static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memo
 static void run_affine(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
 {
     const operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
-    const double *ka = a->numbers < 0 ? plain : numbers_of(p, a->numbers, memory),
-                 *kb = b->numbers < 0 ? plain : numbers_of(p, b->numbers, memory);
     walk y = walk_at(p, &m->op[0], row, memory), x = walk_at(p, a, row, memory), z = walk_at(p, b, row, memory);
     for (int64_t r = 0; r < n; r++) {
+        const made v = make(p, a, r, x.at, memory, 0), w = make(p, b, r, z.at, memory, 1);
         if (m->affine)
-            m->affine(m->width, y.at, x.at, ka, z.at, kb);
+            m->affine(m->width, y.at, v.x, v.n, w.x, w.n);
         else
-            set(p, y.at, m->affine_fold(m->width, x.at, ka, z.at, kb));
+            set(p, y.at, m->affine_fold(m->width, v.x, v.n, w.x, w.n));
         if (r + 1 == n) break;
-        if (a->numbers >= 0) ka += 3;
-        if (b->numbers >= 0) kb += 3;
         walk_on(p, &y);
         walk_on(p, &x);
         walk_on(p, &z);
@@ -343,11 +391,17 @@ static void plan_member(const plan *p, member *m, const dd_instr *in, const dd_r
     choose_affine(p, m, f);
 }
 
+static size_t round_up(size_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
 dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
 {
     const int n = (int)in->attr[2];
     const int64_t len = in->attr[1];
     const dd_dtype t = in->member[0]->dst.dtype;
+    int places = 0;
     const dd_rows *f = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
     plan *p = dd_alloc(1, sizeof *p + (size_t)n * sizeof p->m[0]);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a row group of %d instructions", n);
@@ -358,11 +412,17 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     p->blocks = (p->outer + p->block - 1) / p->block;
     p->size = dd_dtype_size(t);
     p->store = f->affine_store;
-    p->buffer = ((size_t)(p->block * len) * p->size + ALIGN - 1) / ALIGN * ALIGN;
-    p->numbers = ((size_t)p->block * 3 * sizeof(double) + ALIGN - 1) / ALIGN * ALIGN;
+    p->buffer = round_up((size_t)(p->block * len) * p->size);
+    p->numbers = round_up((size_t)p->block * sizeof(numbers));
+    p->spare_row = round_up((size_t)len * p->size);
+    for (int i = 0; i < n; i++) {
+        plan_member(p, &p->m[i], in->member[i], f);
+        p->m[i].place = places;
+        places += p->m[i].way == NUMBERS || p->m[i].way == STORE;
+    }
     p->first_numbers = p->buffer * (size_t)in->attr[3];
-    p->thread = p->first_numbers + p->numbers * (size_t)n;
-    for (int i = 0; i < n; i++) plan_member(p, &p->m[i], in->member[i], f);
+    p->spare = p->first_numbers + p->numbers * (size_t)places;
+    p->thread = p->spare + (places ? 2 * p->spare_row : 0);
     in->scratch = p->thread * (size_t)b->threads;
     in->state = p;
     in->launch = launch;
