@@ -6,7 +6,8 @@
  *
  * train: SGD steps of a batch of 256 images of 1x28x28 (ConvNet-3, width 128); infer: logits of 10,000 such images in
  * batches of 256. Prints one JSON object: median seconds (of a step, of all 10,000), peak resident bytes. OUT receives
- * theta, x, labels as f32 rows, and loss and gradient (train; from one long step) or logits (infer). */
+ * theta, x, labels as f32 rows, and loss and gradient with weight decay (train; from one long step) or logits (infer).
+ */
 #include "attar/net.h"
 #include "base/fs.h"
 #include "base/memory.h"
@@ -37,7 +38,7 @@ static int by_value(const void *a, const void *b)
 
 static dd_status open_all(bench *b, bool train, int threads)
 {
-    const dd_trainer_opts o = {.momentum = train ? 0.9 : 0};
+    const dd_trainer_opts o = {.momentum = train ? 0.9 : 0, .weight_decay = train ? 5e-4 : 0};
     b->n = train ? BATCH : IMAGES;
     DD_TRY(dd_backend_open(&b->backend, "cpu", threads));
     DD_TRY(dd_net_open(&b->net, "convnet:depth=3,width=128", (dd_image){1, 28, 28}, CLASSES));

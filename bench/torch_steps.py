@@ -87,14 +87,15 @@ def time_dm(args):
     opt = torch.optim.SGD([syn], lr=1.0, momentum=0.5)
 
     def iteration():
-        embed = network(args)[:-1]
-        loss = 0
+        embed = network(args)[:-1].requires_grad_(False)
+        targets, seen = [], []
         for c in range(CLASSES):
             how = [AUG[torch.randint(len(AUG), ()).item()]]
             with torch.no_grad():
-                target = embed(augment(real[c * REAL : (c + 1) * REAL], how)).mean(0)
-            mine = embed(prepared(augment(syn[c * IPC : (c + 1) * IPC], how), args)).mean(0)
-            loss = loss + (target - mine).square().sum()
+                targets.append(embed(augment(real[c * REAL : (c + 1) * REAL], how)).mean(0))
+            seen.append(augment(syn[c * IPC : (c + 1) * IPC], how))
+        mine = embed(prepared(torch.cat(seen), args)).view(CLASSES, IPC, -1).mean(1)
+        loss = (torch.stack(targets) - mine).square().sum()
         opt.zero_grad()
         loss.backward()
         opt.step()
@@ -122,7 +123,8 @@ def outcome(t, dtype):
             return torch.cat([net(batch) for batch in x[: 4 * BATCH].split(BATCH)]).flatten().double()
     loss = cross_entropy(net(x), y)
     loss.backward()
-    return torch.cat([loss.detach().reshape(1), *(p.grad.flatten() for p in net.parameters())]).double()
+    decayed = [(p.grad + 5e-4 * p.detach()).flatten() for p in net.parameters()]
+    return torch.cat([loss.detach().reshape(1), *decayed]).double()
 
 
 def check(args):

@@ -114,7 +114,7 @@ static void on_log(void *self, const char *line)
 
 static void duration(char *buf, size_t size, double seconds)
 {
-    if (seconds < 100)
+    if (seconds < 99)
         snprintf(buf, size, "%.2g s", seconds);
     else if (seconds < 7200)
         snprintf(buf, size, "%.0f min", seconds / 60);
@@ -258,6 +258,7 @@ dd_status dd_cmd_plan(const dd_command *c, int argc, char **argv)
     f.command = c->name;
     f.d.profile = f.d.profile || strcmp(c->name, "profile") == 0;
     DD_TRY(complete(&f, &p, &s));
+    f.d.progress = NULL;
     DD_TRY(dd_distill_estimate(&plan, &f.d));
     if (f.json) {
         plan_json(&f, &plan);

@@ -66,7 +66,7 @@ static bool finite_images(const dd_driver *d)
     return true;
 }
 
-static bool report(dd_driver *d)
+bool dd_driver_report(dd_driver *d)
 {
     const double gone = dd_now() - d->started, done = (double)(d->done - d->started_at);
     const double rate = done > 0 && gone > 0 ? done / gone : 0;
@@ -80,7 +80,7 @@ static bool report(dd_driver *d)
 static bool evaluating(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
 {
     (void)epoch, (void)epochs, (void)loss, (void)accuracy;
-    return report(self);
+    return dd_driver_report(self);
 }
 
 static dd_status interrupted(const dd_driver *d)
@@ -117,27 +117,44 @@ static dd_status diverged(dd_driver *d)
                    at, kept);
 }
 
-/* Tells what the run will cost once its first iterations have shown how long one takes. */
-static void announce(dd_driver *d, dd_distill_plan *p)
+enum { WARM = 1, ENOUGH = 4 };
+
+/* Iteration n of this process took so many seconds; tells what the run will cost once some are known, the first apart.
+ */
+static void announce(dd_driver *d, dd_distill_plan *p, int64_t n, double seconds)
 {
-    enum { WARM = 1, ENOUGH = 4 };
-    const int64_t n = d->done - d->started_at;
-    if (n == WARM) p->per_iteration = dd_now();
+    if (n > WARM && n <= ENOUGH) p->per_iteration += seconds / (ENOUGH - WARM);
     if (n != ENOUGH) return;
     p->measured = ENOUGH - WARM;
-    p->per_iteration = (dd_now() - p->per_iteration) / (double)p->measured;
     dd_plan_finish(d, p);
     d->o.plan(d->o.self, p);
+}
+
+/* Costs other than those of iterations, before the clock of the run starts. */
+static dd_status prepare(dd_driver *d, dd_distill_plan *p)
+{
+    const double start = dd_now();
+    d->started = start;
+    d->started_at = d->done;
+    if (d->o.plan && d->done < d->o.iterations) {
+        const dd_status s = dd_plan_networks(d, p);
+        if (s == DD_EINTERRUPTED) return interrupted(d);
+        DD_TRY(s);
+    }
+    d->planning = dd_now() - start;
+    return d->o.profile ? dd_backend_profile(d->r.backend, true) : DD_OK;
 }
 
 static dd_status iterate(dd_driver *d)
 {
     dd_distill_plan plan = {0};
-    if (d->o.plan && d->done < d->o.iterations) DD_TRY(dd_plan_networks(d, &plan));
+    DD_TRY(prepare(d, &plan));
     d->started = dd_now();
     d->started_at = d->done;
     while (d->done < d->o.iterations) {
+        const double start = dd_now();
         DD_TRY(d->method->iterate(&d->r, d->state, d->done));
+        const double took = dd_now() - start;
         d->done++;
         if (!isfinite(d->r.loss) || !finite_images(d)) return diverged(d);
         dd_record_loss(d);
@@ -147,8 +164,8 @@ static dd_status iterate(dd_driver *d)
             if (s == DD_EINTERRUPTED) return interrupted(d); /* resumes before this evaluation */
             DD_TRY(s);
         }
-        if (d->o.plan) announce(d, &plan);
-        const bool go_on = report(d);
+        if (d->o.plan) announce(d, &plan, d->done - d->started_at, took);
+        const bool go_on = dd_driver_report(d);
         if (!go_on || last || d->done % d->o.checkpoint_every == 0) DD_TRY(dd_checkpoint_save(d));
         if (!go_on) return interrupted(d);
     }
@@ -212,7 +229,6 @@ static dd_status run(dd_driver *d)
     DD_TRY(dd_driver_open(d));
     DD_TRY(claim_folder(d));
     DD_TRY(dd_driver_build(d));
-    if (d->o.profile) DD_TRY(dd_backend_profile(d->r.backend, true));
     if (d->o.resume) DD_TRY(dd_checkpoint_load(d, &found));
     if (d->done > d->o.iterations)
         return dd_fail(DD_EINVAL,

@@ -30,6 +30,7 @@ typedef struct dd_driver {
     double best_accuracy; /* < 0: none yet */
     int64_t best_at;
     double started, accuracy;
+    double planning; /* seconds spent on knowing the costs */
     int64_t started_at;
     dd_distill_result *result;
 } dd_driver;
@@ -39,6 +40,7 @@ void dd_driver_init(dd_driver *d, const dd_distill_opts *o);
 dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
 dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */
 void dd_driver_close(dd_driver *d);
+bool dd_driver_report(dd_driver *d);                       /* tells the caller how far the run is; false: stop */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
 
 /* plan.c: the costs of the run from here on, but for those of iterations. */

@@ -15,8 +15,10 @@ enum { ITERATIONS = 8, EPOCHS = 12, FEW_BATCHES = 2, MORE_BATCHES = 10, MORE_ITE
 static const double patience = 4; /* seconds for iterations, and again for epochs, after the first of each */
 
 typedef struct stopwatch {
-    double at[EPOCHS + 1]; /* the end of each epoch */
+    dd_driver *d;
+    double start, at[EPOCHS + 1]; /* at: the end of each epoch */
     int n;
+    bool stopped; /* by the caller, not for the time it takes */
 } stopwatch;
 
 static int by_value(const void *a, const void *b)
@@ -59,50 +61,66 @@ static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, dou
     stopwatch *w = self;
     (void)epoch, (void)epochs, (void)loss, (void)accuracy;
     w->at[w->n++] = dd_now();
-    return w->n <= EPOCHS && (w->n < 3 || w->at[w->n - 1] - w->at[0] < patience);
+    w->stopped = !dd_driver_report(w->d);
+    return !w->stopped && w->n <= EPOCHS && (w->n < 3 || w->at[w->n - 1] - w->at[0] < patience);
 }
 
 /* One network of the protocol for `epochs` + 1 epochs, tested on the first `items` test images. */
-static dd_status train_one(dd_driver *d, int64_t epochs, int64_t items, stopwatch *w, double *seconds)
+static dd_status train_one(dd_driver *d, int64_t epochs, int64_t items, stopwatch *w)
 {
     dd_protocol p = d->protocol;
     dd_eval_result r;
     int32_t list[MORE_ITEMS];
     for (int32_t i = 0; i < items; i++) list[i] = i;
     p.epochs = epochs;
-    const double start = dd_now();
-    dd_status s = dd_evaluate(&r, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels, &d->data->test,
-                              list, items, &p, 1, dd_key_at(d->r.key, "plan", 0), on_epoch, w);
-    *seconds = dd_now() - start;
-    return s == DD_EINTERRUPTED ? DD_OK : s;
+    *w = (stopwatch){.d = d, .start = dd_now()};
+    const dd_status s = dd_evaluate(&r, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
+                                    &d->data->test, list, items, &p, 1, dd_key_at(d->r.key, "plan", 0), on_epoch, w);
+    return s == DD_EINTERRUPTED && !w->stopped ? DD_OK : s;
 }
 
-/* Seconds of one network: its program, its epochs, its test. */
+/* Median of the epochs after the first, which touches memory. */
+static double epoch_seconds(const stopwatch *w)
+{
+    double t[EPOCHS + 1];
+    if (w->n < 2) return w->n ? w->at[0] - w->start : 0;
+    for (int i = 1; i < w->n; i++) t[i - 1] = w->at[i] - w->at[i - 1];
+    return median(t, w->n - 1);
+}
+
+/* Seconds of one network: its epochs and its test. The first run warms up, the next two tell what a test image costs.
+ */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
 {
     const int64_t batch = d->protocol.test_batch, tests = d->data->test.n < MORE_ITEMS ? d->data->test.n : MORE_ITEMS;
     const int64_t few = tests < FEW_BATCHES * batch ? tests : FEW_BATCHES * batch,
                   more = tests < MORE_BATCHES * batch ? tests : MORE_BATCHES * batch; /* whole batches: one program */
-    double short_test = 0, long_test = 0, unused, t[EPOCHS + 1];
-    stopwatch first = {.n = 0}, second = {.n = 0}, epochs = {.n = 0};
+    stopwatch w;
     if (!d->o.eval_repeats && !d->o.eval_every) return DD_OK;
-    DD_TRY(train_one(d, 0, few, &first, &short_test));
-    DD_TRY(train_one(d, 0, more, &second, &long_test));
-    DD_TRY(train_one(d, EPOCHS, few, &epochs, &unused));
-    for (int i = 1; i < epochs.n; i++) t[i - 1] = epochs.at[i] - epochs.at[i - 1];
-    const double epoch = median(t, epochs.n - 1);
+    DD_TRY(train_one(d, EPOCHS, few, &w));
+    const double epoch = epoch_seconds(&w);
+    DD_TRY(train_one(d, 0, few, &w));
+    const double short_test = dd_now() - w.at[0];
+    DD_TRY(train_one(d, 0, more, &w));
+    const double long_test = dd_now() - w.at[0];
     const double image = more > few && long_test > short_test ? (long_test - short_test) / (double)(more - few)
                                                               : long_test / (double)more;
     out->per_network = (double)(d->protocol.epochs + 1) * epoch + image * (double)d->data->test.n;
     return DD_OK;
 }
 
+/* Evaluations that choose the best set, from here on. */
+static int64_t selections(const dd_driver *d)
+{
+    const int64_t every = d->o.eval_every, n = d->o.iterations;
+    return every ? n / every - d->done / every + (n % every != 0) : 0;
+}
+
 void dd_plan_finish(const dd_driver *d, dd_distill_plan *out)
 {
     const int64_t count = dd_shape_count(d->r.syn->images.shape);
     out->iterations = d->o.iterations - d->done;
-    out->networks = d->o.eval_repeats * (d->o.baselines ? 2 : 1) +
-                    (d->o.eval_every ? (out->iterations + d->o.eval_every - 1) / d->o.eval_every : 0);
+    out->networks = d->o.eval_repeats * (d->o.baselines ? 2 : 1) + selections(d);
     out->seconds = (double)out->iterations * out->per_iteration + (double)out->networks * out->per_network;
     out->peak_bytes = dd_peak_memory();
     out->disk_bytes = 2 * dd_checkpoint_size(d) + METRICS_LINE * out->iterations +
@@ -125,6 +143,7 @@ static dd_status measure(dd_driver *d, dd_distill_plan *out)
 dd_status dd_distill_estimate(dd_distill_plan *out, const dd_distill_opts *o)
 {
     memset(out, 0, sizeof *out);
+    if (o->resume) return dd_fail(DD_EINVAL, "a plan is that of a whole run: leave resume out");
     dd_driver *d = dd_alloc(1, sizeof *d);
     if (!d) return dd_fail(DD_ENOMEM, "out of memory for a plan");
     dd_driver_init(d, o);

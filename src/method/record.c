@@ -224,11 +224,11 @@ dd_status dd_record_run(const dd_driver *d, dd_str *out)
     if (gmtime_r(&now, &tm)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm);
     dd_str_addf(out,
                 "{\n  \"seconds\": %.3f,\n  \"iterations\": %" PRId64 ",\n  \"distil_seconds\": %.3f,\n"
-                "  \"evaluation_seconds\": %.3f,\n  \"baseline_seconds\": %.3f,\n  \"peak_bytes\": %" PRId64
-                ",\n  \"threads\": %" PRId64 ",\n  ",
+                "  \"planning_seconds\": %.3f,\n  \"evaluation_seconds\": %.3f,\n  \"baseline_seconds\": %.3f,\n  "
+                "\"peak_bytes\": %" PRId64 ",\n  \"threads\": %" PRId64 ",\n  ",
                 d->result->seconds, d->done - d->started_at,
-                d->result->seconds - d->result->distilled.seconds - d->result->random.seconds,
-                d->result->distilled.seconds, d->result->random.seconds, d->result->peak_bytes,
+                d->result->seconds - d->planning - d->result->distilled.seconds - d->result->random.seconds,
+                d->planning, d->result->distilled.seconds, d->result->random.seconds, d->result->peak_bytes,
                 d->o.threads > 0 ? d->o.threads : (int64_t)sysconf(_SC_NPROCESSORS_ONLN));
     pair(out, "host", host, ",\n  ");
     pair(out, "finished", date, ",\n  ");
