@@ -84,7 +84,6 @@ dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o);
 
 struct dd_distill_plan {
     int64_t iterations, networks; /* networks: trained and tested, those on random real images included */
-    int64_t measured;             /* iterations that were timed */
     double per_iteration;         /* seconds */
     double per_network;           /* seconds of training and testing one */
     double seconds;               /* of the whole run */
@@ -93,7 +92,8 @@ struct dd_distill_plan {
     dd_profile_table profile;     /* of the measured iterations */
 };
 /* What dd_distill with these options would cost, from a few iterations and epochs made now, some seconds in all; o->out
- * is not needed and nothing is written. Errors as of dd_distill, without those of the folder. */
+ * is not needed and nothing is written. Errors as of dd_distill, without those of the folder; DD_EINVAL for o->resume.
+ */
 dd_status dd_distill_estimate(dd_distill_plan *out, const dd_distill_opts *o);
 
 #ifdef __cplusplus

@@ -9,7 +9,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Whether the folder holds nothing but what an early kill of ours may leave. */
@@ -125,7 +124,6 @@ static void announce(dd_driver *d, dd_distill_plan *p, int64_t n, double seconds
 {
     if (n > WARM && n <= ENOUGH) p->per_iteration += seconds / (ENOUGH - WARM);
     if (n != ENOUGH) return;
-    p->measured = ENOUGH - WARM;
     dd_plan_finish(d, p);
     d->o.plan(d->o.self, p);
 }

@@ -51,7 +51,6 @@ static dd_status time_iterations(dd_driver *d, dd_distill_plan *out)
         DD_TRY(dd_backend_profile(d->r.backend, false));
         out->profile.wall = spent;
     }
-    out->measured = n;
     out->per_iteration = median(t, n);
     return DD_OK;
 }

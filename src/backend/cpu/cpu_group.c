@@ -54,10 +54,8 @@ typedef struct member {
 typedef struct plan {
     dd_cpu_state base;
     int64_t outer, block, blocks;
-    size_t size, buffer, numbers,
-        thread;                  /* bytes of an element, of a buffer, of a member's numbers, of a thread's all */
-    size_t first_numbers, spare; /* where the numbers, and two spare rows, begin in a thread's memory */
-    size_t spare_row;
+    size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers, a spare row */
+    size_t first_numbers, spare, thread;     /* in a thread's memory: where numbers and spare rows begin; its bytes */
     dd_row_affine store;
     int n;
     member m[];

@@ -6,40 +6,29 @@
 
 #include "base/fs.h"
 
-enum { ROUNDS = 1 << 20, TRIES = 3 };
+enum { ROUNDS = 1 << 20, TRIES = 3, SUMS = 10 };
 
-DD_SIMD static float long_rows(float m)
-{
-    float a[10][16];
-    for (int k = 0; k < 10; k++)
-        for (int j = 0; j < 16; j++) a[k][j] = (float)(k + j);
-    for (int i = 0; i < ROUNDS; i++)
-        for (int k = 0; k < 10; k++)
-            for (int j = 0; j < 16; j++) a[k][j] = a[k][j] * m + 1;
-    float s = 0;
-    for (int k = 0; k < 10; k++)
-        for (int j = 0; j < 16; j++) s += a[k][j];
-    return s;
-}
+#define SPIN(name, width, rounds)                                                                                      \
+    DD_SIMD static float name(float m)                                                                                 \
+    {                                                                                                                  \
+        float a[SUMS][width], s = 0;                                                                                   \
+        for (int k = 0; k < SUMS; k++)                                                                                 \
+            for (int j = 0; j < (width); j++) a[k][j] = (float)(k + j);                                                \
+        for (int i = 0; i < (rounds); i++)                                                                             \
+            for (int k = 0; k < SUMS; k++)                                                                             \
+                for (int j = 0; j < (width); j++) a[k][j] = a[k][j] * m + 1;                                           \
+        for (int k = 0; k < SUMS; k++)                                                                                 \
+            for (int j = 0; j < (width); j++) s += a[k][j];                                                            \
+        return s;                                                                                                      \
+    }
 
-DD_SIMD static float short_rows(float m)
-{
-    float a[10][8];
-    for (int k = 0; k < 10; k++)
-        for (int j = 0; j < 8; j++) a[k][j] = (float)(k + j);
-    for (int i = 0; i < 2 * ROUNDS; i++)
-        for (int k = 0; k < 10; k++)
-            for (int j = 0; j < 8; j++) a[k][j] = a[k][j] * m + 1;
-    float s = 0;
-    for (int k = 0; k < 10; k++)
-        for (int j = 0; j < 8; j++) s += a[k][j];
-    return s;
-}
+SPIN(long_rows, 16, ROUNDS)
+SPIN(short_rows, 8, 2 * ROUNDS)
 
 double dd_cpu_peak(dd_backend *b)
 {
     static volatile float sink, factor = 0.5f;
-    const double flop = 2.0 * 160 * ROUNDS * b->threads;
+    const double flop = 2.0 * 16 * SUMS * ROUNDS * b->threads;
     double best = 0;
     for (int t = 0; t < 2 * TRIES; t++) {
         float s = 0;
