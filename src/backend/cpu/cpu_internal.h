@@ -37,6 +37,8 @@ dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
 /* CONV and CONV_DX of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
+/* All three passes of 3x3 convolutions of many channels; false as above. */
+bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in);
 
 /* One plane of 2x2 pooling; plane holds height and width of the large and of the small one. `large`: u is the small
  * plane and y the large one (SUMPOOL_T), otherwise x is the large one (SUMPOOL). */

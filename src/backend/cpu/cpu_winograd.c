@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Winograd's convolution for all three passes: which shapes, how the work is cut, who does what. Images go in chunks
+ * whose tiles stay in cache between the transforms and the products. For outputs each chunk is one thread's; for the
+ * weights' gradient all threads transform a chunk and then take the 36 products one by one, so that no sum is split
+ * and its bits do not depend on the number of threads. */
+#include "backend/cpu/cpu_internal.h"
+#include "backend/cpu/cpu_winograd.h"
+
+#include "backend/geometry.h"
+
+#ifdef DD_WINO_X86
+#include <omp.h>
+#include <string.h>
+
+/* Tiles of a chunk, and of an image at most; channels from which the transforms cost less than they save. */
+enum { CHUNK_TILES = 96, MOST_TILES = 512, ENOUGH = 16, APART = 16 };
+
+static const dd_wino_lanes *lanes_here(void)
+{
+    if (__builtin_cpu_supports("avx512f")) return &dd_wino_avx512;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &dd_wino_avx2 : NULL;
+}
+
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* For CONV_DX the roles of c and o are exchanged: u comes in, x comes out. */
+static dd_wino plan_of(const dd_instr *in, const dd_wino_lanes *f, int threads)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    const bool back = in->kind == DD_K_CONV_DX;
+    dd_wino z = {.n = g.n,
+                 .c = back ? g.o : g.c,
+                 .o = back ? g.c : g.o,
+                 .h = back ? g.p : g.h,
+                 .w = back ? g.q : g.w,
+                 .p = back ? g.h : g.p,
+                 .q = back ? g.w : g.q,
+                 .ph = back ? 2 - g.ph : g.ph,
+                 .pw = back ? 2 - g.pw : g.pw,
+                 .w_out = back ? DD_WINO_TAPS : g.c * DD_WINO_TAPS,
+                 .w_in = back ? g.c * DD_WINO_TAPS : DD_WINO_TAPS,
+                 .turned = back};
+    z.th = (z.p + DD_WINO_TILE - 1) / DD_WINO_TILE;
+    z.tw = (z.q + DD_WINO_TILE - 1) / DD_WINO_TILE;
+    z.tiles = z.th * z.tw;
+    z.wide_c = round_up(z.c, 2 * f->lanes);
+    z.wide_o = round_up(z.o, 2 * f->lanes);
+    const int64_t share = in->kind == DD_K_CONV_DW ? z.n : (z.n + threads - 1) / threads;
+    z.chunk = CHUNK_TILES / z.tiles < 1 ? 1 : CHUNK_TILES / z.tiles;
+    z.chunk = z.chunk > share ? share : z.chunk;
+    z.chunks = (z.n + z.chunk - 1) / z.chunk;
+    if (in->kind != DD_K_CONV_DW) { /* the same number for every thread, as even as can be */
+        z.chunks = round_up(z.chunks, threads);
+        z.chunk = (z.n + z.chunks - 1) / z.chunks;
+        z.chunks = (z.n + z.chunk - 1) / z.chunk;
+    }
+    z.rows = round_up(z.chunk * z.tiles, f->block);
+    z.group = z.rows * f->lanes;
+    z.v_step = z.rows * z.wide_c + APART;
+    z.m_step = z.rows * z.wide_o + APART;
+    z.u_step = z.wide_o * z.c + APART;
+    z.d_step = z.wide_o * z.wide_c + APART;
+    return z;
+}
+
+/* Floats of a thread's canvas: the padded input or the tiles of the output. */
+static int64_t canvas_size(const dd_wino *z, const dd_wino_lanes *f)
+{
+    return (z->th * DD_WINO_TILE + 2) * (z->tw * DD_WINO_TILE + 2) * f->lanes;
+}
+
+/* ---- outputs ---- */
+
+static size_t outputs_scratch(const dd_wino *z, const dd_wino_lanes *f, int threads)
+{
+    return (size_t)(DD_WINO_POINTS * (z->u_step + threads * (z->v_step + z->m_step)) +
+                    threads * 2 * canvas_size(z, f)) *
+           sizeof(float);
+}
+
+typedef struct place {
+    float *canvas, *out, *v, *m;
+} place;
+
+static void chunk_out(const dd_wino *z, const dd_wino_lanes *f, int64_t first, int64_t last, const dd_instr *in,
+                      const float *u, place at)
+{
+    const float *x = in->in[0], *bias = in->kind == DD_K_CONV && in->nsrc > 2 ? in->in[2] : NULL;
+    float *y = in->out;
+    for (int64_t i = first; i < last; i++)
+        for (int64_t c = 0; c < z->c; c += f->lanes)
+            f->source(z, c, x + i * z->c * z->h * z->w, at.canvas,
+                      at.v + c / f->lanes * z->group + (i - first) * z->tiles * f->lanes);
+    for (int64_t k = 0; k < DD_WINO_POINTS; k++)
+        f->product(z, at.v + k * z->v_step, u + k * z->u_step, at.m + k * z->m_step);
+    for (int64_t i = first; i < last; i++)
+        for (int64_t o = 0; o < z->o; o += f->lanes)
+            f->result(z, o, at.m + o / f->lanes * z->group + (i - first) * z->tiles * f->lanes, bias, at.out,
+                      y + i * z->o * z->p * z->q);
+}
+
+/* What no chunk writes: the canvas around the image, and the rows that fill up the last block. */
+static void clear_margins(const dd_wino *z, const dd_wino_lanes *f, float *canvas, float *v)
+{
+    const int64_t used = z->chunk * z->tiles * f->lanes, left = z->group - used;
+    memset(canvas, 0, (size_t)canvas_size(z, f) * sizeof *canvas);
+    for (int64_t k = 0; k < DD_WINO_POINTS; k++)
+        for (int64_t g = 0; g < z->wide_c / f->lanes; g++)
+            memset(v + k * z->v_step + g * z->group + used, 0, (size_t)left * sizeof *v);
+}
+
+static dd_status launch_outputs(dd_backend *b, const dd_instr *in, void *scratch)
+{
+    const dd_wino_lanes *f = lanes_here();
+    const dd_wino z = plan_of(in, f, b->threads);
+    const int64_t canvas = canvas_size(&z, f), each = 2 * canvas + DD_WINO_POINTS * (z.v_step + z.m_step);
+    float *u = scratch, *rest = u + DD_WINO_POINTS * z.u_step;
+#pragma omp parallel num_threads(b->threads)
+    {
+#pragma omp for schedule(static)
+        for (int64_t panel = 0; panel < z.wide_o / (2 * f->lanes); panel++) f->weights(&z, panel, in->in[1], u);
+        float *mine = rest + omp_get_thread_num() * each;
+        const place at = {mine, mine + canvas, mine + 2 * canvas, mine + 2 * canvas + DD_WINO_POINTS * z.v_step};
+        clear_margins(&z, f, at.canvas, at.v);
+#pragma omp for schedule(static)
+        for (int64_t c = 0; c < z.chunks; c++) {
+            const int64_t first = c * z.chunk, last = first + z.chunk < z.n ? first + z.chunk : z.n;
+            if (first < last) chunk_out(&z, f, first, last, in, u, at);
+        }
+    }
+    return DD_OK;
+}
+
+/* ---- weights' gradient ---- */
+
+static size_t weights_scratch(const dd_wino *z, const dd_wino_lanes *f, int threads)
+{
+    return (size_t)(DD_WINO_POINTS * (z->d_step + z->v_step + z->m_step) + threads * 2 * canvas_size(z, f)) *
+           sizeof(float);
+}
+
+static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch)
+{
+    const dd_wino_lanes *f = lanes_here();
+    const dd_wino z = plan_of(in, f, b->threads);
+    const int64_t canvas = canvas_size(&z, f), cb = z.wide_c / f->lanes, ob = z.wide_o / f->lanes;
+    float *v = scratch, *m = v + DD_WINO_POINTS * z.v_step, *d = m + DD_WINO_POINTS * z.m_step,
+          *rest = d + DD_WINO_POINTS * z.d_step;
+    const float *x = in->in[0], *u = in->in[1];
+#pragma omp parallel num_threads(b->threads)
+    {
+        float *mine = rest + omp_get_thread_num() * 2 * canvas;
+        memset(mine, 0, (size_t)(2 * canvas) * sizeof *mine);
+        for (int64_t c = 0; c < z.chunks; c++) {
+            const int64_t first = c * z.chunk, images = z.n - first < z.chunk ? z.n - first : z.chunk;
+#pragma omp for schedule(static)
+            for (int64_t j = 0; j < images * (cb + ob); j++) {
+                const int64_t i = j / (cb + ob), k = j % (cb + ob), tile = i * z.tiles * f->lanes;
+                if (k < cb)
+                    f->source(&z, k * f->lanes, x + (first + i) * z.c * z.h * z.w, mine, v + k * z.group + tile);
+                else
+                    f->gradient(&z, (k - cb) * f->lanes, u + (first + i) * z.o * z.p * z.q, mine + canvas,
+                                m + (k - cb) * z.group + tile);
+            }
+#pragma omp for schedule(static)
+            for (int64_t k = 0; k < DD_WINO_POINTS; k++)
+                f->outer(&z, images * z.tiles, c == 0, m + k * z.m_step, v + k * z.v_step, d + k * z.d_step);
+        }
+#pragma omp for schedule(static)
+        for (int64_t o = 0; o < z.o; o++) f->kernels(&z, o, d, in->out);
+    }
+    return DD_OK;
+}
+
+/* ---- choice ---- */
+
+bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    const dd_wino_lanes *f = lanes_here();
+    if (!f || g.r != 3 || g.s != 3 || g.sh != 1 || g.sw != 1 || g.dh != 1 || g.dw != 1 || g.g != 1 || g.ph > 2 ||
+        g.pw > 2 || g.c < ENOUGH || g.o < ENOUGH)
+        return false;
+    const dd_wino z = plan_of(in, f, b->threads);
+    if (z.tiles > MOST_TILES) return false;
+    const bool dw = in->kind == DD_K_CONV_DW;
+    in->scratch = dw ? weights_scratch(&z, f, b->threads) : outputs_scratch(&z, f, b->threads);
+    in->launch = dw ? launch_weights : launch_outputs;
+    return true;
+}
+#else
+bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
+{
+    (void)b, (void)in;
+    return false;
+}
+#endif
