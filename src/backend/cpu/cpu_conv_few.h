@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Convolutions of few channels: what the lanes of each instruction set do. Shapes as in dd_conv_geo; floats, plain
+ * nchw; one thread. */
+#ifndef ATTAR_BACKEND_CPU_CONV_FEW_H
+#define ATTAR_BACKEND_CPU_CONV_FEW_H
+#include "backend/geometry.h"
+
+enum { DD_FEW_PLANES = 4 };
+
+typedef struct dd_few_lanes {
+    int64_t (*scratch)(const dd_conv_geo *g, bool back); /* floats of buf in the next two */
+    /* y [o,p,q] of one image x [c,h,w]; bias may be NULL. */
+    void (*forward)(const dd_conv_geo *g, const float *x, const float *w, const float *bias, float *buf, float *y);
+    /* y [c,h,w] of one u [o,p,q]. */
+    void (*backward)(const dd_conv_geo *g, const float *u, const float *w, float *buf, float *y);
+    int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
+    /* Gradient of the 3x3 kernels of output channels first..last-1 over all images. */
+    void (*weights)(const dd_conv_geo *g, int64_t first, int64_t last, const float *x, const float *u, float *buf,
+                    float *y);
+} dd_few_lanes;
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define DD_FEW_X86 1
+extern const dd_few_lanes dd_few_avx2, dd_few_avx512;
+#endif
+#endif
