@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CACHE = 8 };
+enum { CACHE = 8, PART = 64 }; /* programs kept; images of a test at a time */
 #define STAT_MOMENTUM 0.1f
 
 typedef enum kind { STEP, LOGITS, FEATURES } kind;
@@ -266,7 +266,7 @@ dd_status dd_trainer_step(dd_trainer *t, const float *x, const float *y, int64_t
     return DD_OK;
 }
 
-static dd_status test(dd_trainer *t, kind k, const float *x, int64_t n, int64_t width, float *out)
+static dd_status test_part(dd_trainer *t, kind k, const float *x, int64_t n, int64_t width, float *out)
 {
     entry *e = NULL;
     DD_TRY(obtain(t, k, n, &e));
@@ -274,6 +274,19 @@ static dd_status test(dd_trainer *t, kind k, const float *x, int64_t n, int64_t 
     e->out = dd_tensor_view(DD_F32, DD_SHAPE(n, width), out);
     DD_TRY(dd_bind(e->program, "out", &e->out));
     return dd_exec(e->program);
+}
+
+/* A test treats every image alone, so a large batch goes in even parts whose activations stay in cache. */
+static dd_status test(dd_trainer *t, kind k, const float *x, int64_t n, int64_t width, float *out)
+{
+    const dd_image im = t->net->image;
+    const int64_t parts = (n + PART - 1) / PART, size = im.c * im.h * im.w;
+    if (n < 1) return test_part(t, k, x, n, width, out);
+    for (int64_t i = 0; i < parts; i++) {
+        const int64_t from = n * i / parts, to = n * (i + 1) / parts;
+        DD_TRY(test_part(t, k, x + from * size, to - from, width, out + from * width));
+    }
+    return DD_OK;
 }
 
 dd_status dd_trainer_logits(dd_trainer *t, const float *x, int64_t n, float *logits)
