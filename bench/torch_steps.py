@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One case of bench/run in PyTorch: the same work as attar's, timed the same way; prints one JSON object.
 
-    bench/torch_steps.py CASE THREADS [--channels-last] [--check FILE.safetensors]
+    bench/torch_steps.py CASE THREADS [--channels-last] [--compile] [--check FILE.safetensors]
 
 CASE: train (an SGD step, batch 256, 1x28x28, ConvNet-3 of width 128), infer (10,000 images), evaluate (a network
 trained for 1001 epochs on 100 images with DSA, and 10,000 test images; from some epochs and one test), dm (an iteration
@@ -39,6 +39,11 @@ def network(args):
     return net.to(memory_format=torch.channels_last) if args.channels_last else net
 
 
+def called(net, args):
+    """What is called in the network's place: itself, or PyTorch's compiler's version of it."""
+    return torch.compile(net) if args.compile else net
+
+
 def median_of(step, n, warm=1):
     times = []
     for i in range(n + warm):
@@ -58,13 +63,13 @@ def train_step(net, x, y, opt):
 
 def time_train(args):
     net, x = network(args), prepared(torch.randn(BATCH, 1, 28, 28), args)
-    y, opt = torch.eye(CLASSES)[torch.arange(BATCH) % CLASSES], None
-    opt = optimiser(net, 0.01)
+    y, opt = torch.eye(CLASSES)[torch.arange(BATCH) % CLASSES], optimiser(net, 0.01)
+    net = called(net, args)
     return median_of(lambda: train_step(net, x, y, opt), 7)
 
 
 def time_infer(args, n=IMAGES):
-    net, x = network(args), prepared(torch.randn(n, 1, 28, 28), args)
+    net, x = called(network(args), args), prepared(torch.randn(n, 1, 28, 28), args)
 
     def all_images():
         with torch.no_grad():
@@ -77,6 +82,7 @@ def time_infer(args, n=IMAGES):
 def time_evaluate(args):
     net, x = network(args), prepared(torch.randn(100, 1, 28, 28), args)
     y, opt = torch.eye(CLASSES)[torch.arange(100) % CLASSES], optimiser(net, 0.01)
+    net = called(net, args)
     epoch = median_of(lambda: train_step(net, augment(x, AUG), y, opt), 15, 3)
     return EPOCHS * epoch + time_infer(args)
 
@@ -85,16 +91,19 @@ def time_dm(args):
     real = prepared(torch.randn(CLASSES * REAL, 1, 28, 28), args)
     syn = torch.randn(CLASSES * IPC, 1, 28, 28, requires_grad=True)
     opt = torch.optim.SGD([syn], lr=1.0, momentum=0.5)
+    embed = network(args)[:-1].requires_grad_(False)
+    body = called(embed, args)
 
     def iteration():
-        embed = network(args)[:-1].requires_grad_(False)
+        for p, q in zip(embed.parameters(), network(args)[:-1].parameters()):  # a compiled network keeps its weights' place
+            p.data.copy_(q.data)
         targets, seen = [], []
         for c in range(CLASSES):
             how = [AUG[torch.randint(len(AUG), ()).item()]]
             with torch.no_grad():
-                targets.append(embed(augment(real[c * REAL : (c + 1) * REAL], how)).mean(0))
+                targets.append(body(augment(real[c * REAL : (c + 1) * REAL], how)).mean(0))
             seen.append(augment(syn[c * IPC : (c + 1) * IPC], how))
-        mine = embed(prepared(torch.cat(seen), args)).view(CLASSES, IPC, -1).mean(1)
+        mine = body(prepared(torch.cat(seen), args)).view(CLASSES, IPC, -1).mean(1)
         loss = (torch.stack(targets) - mine).square().sum()
         opt.zero_grad()
         loss.backward()
@@ -144,6 +153,7 @@ def main():
     p.add_argument("case", choices=("train", "infer", "evaluate", "dm"))
     p.add_argument("threads", type=int)
     p.add_argument("--channels-last", action="store_true")
+    p.add_argument("--compile", action="store_true")
     p.add_argument("--check")
     args = p.parse_args()
     torch.set_num_threads(args.threads)

@@ -81,11 +81,12 @@ struct dd_instr {
     dd_kernel launch;
     void *state;
     size_t scratch; /* bytes, 64-byte aligned, shared by all instructions */
-    /* Row groups. A member is POINTWISE, a reduction over whole rows, or SUMPOOL or SUMPOOL_T of 2x2 windows of one
-     * plane a row (attr: height and width of the large and of the small plane); the last axis of its views is the row,
-     * of at most len elements, the others count the rows. What no other instruction reads lives in a
-     * buffer of one block of rows: buffer[0] is dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory.
-     * A member with buffer[0] < 0 is not computed as it stands: the readers of its value, who name it by
+    /* Row groups. A member is POINTWISE, a reduction over whole rows, a CONV that the backend lets join (first, its dst
+     * in a buffer, a row for each plane of dst), or SUMPOOL or SUMPOOL_T of 2x2 windows of one plane a row (attr:
+     * height and width of the large and of the small plane); the last axis of its views is the row, of at most len
+     * elements, the others count the rows. What no other instruction reads lives in a buffer of one block of rows:
+     * buffer[0] is dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory. A member with buffer[0] < 0 is
+     * not computed as it stands: the readers of its value, who name it by
      * -(1 + its place among the members), do so from what it reads. It is one of a row with one number per row (ADD,
      * SUB, MUL, DIV by the number, NEG) or the STEP of a row; the readers are SUM, SUMMUL, or ADD, SUB, MUL of two
      * rows, or again one of a row with one number per row. A STEP is read by MUL of two rows only, one operand at most.
@@ -102,6 +103,7 @@ struct dd_backend {
     void *self;
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);
+    bool (*joins)(const dd_instr *conv); /* this CONV may be a member of a row group; NULL: none may */
     void (*close)(dd_backend *b);
     double (*peak)(dd_backend *b); /* float32 FLOP/s of its arithmetic, measured; NULL: unknown */
     dd_profile *profile;           /* NULL: off */

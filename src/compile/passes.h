@@ -51,6 +51,8 @@ dd_status dd_lower(dd_compiled *c, const dd_graph *g, unsigned leave_out);
 dd_status dd_sink_copies(dd_compiled *c);
 /* fuse.c: steps over the same rows become groups, each behind its ROWS; values that stay inside lose their memory. */
 dd_status dd_fuse_rows(dd_compiled *c);
+/* fuse_first.c: a cheap convolution joins the row group that alone reads it, where the backend says it can. */
+void dd_fuse_first(dd_compiled *c, const dd_backend *b);
 /* plan.c: in-place reuse, then offsets. */
 dd_status dd_plan(dd_compiled *c, bool reuse);
 #endif

@@ -26,11 +26,14 @@ static dd_status list_bindings(dd_compiled *c, const dd_graph *g)
     return DD_OK;
 }
 
-static dd_status to_instructions(dd_compiled *c, const dd_graph *g, unsigned leave_out)
+static dd_status to_instructions(dd_compiled *c, const dd_graph *g, const dd_backend *b, unsigned leave_out)
 {
     DD_TRY(dd_lower(c, g, leave_out));
     if (!(leave_out & DD_NO_REUSE)) DD_TRY(dd_sink_copies(c));
-    if (!(leave_out & DD_NO_FUSE)) DD_TRY(dd_fuse_rows(c));
+    if (b->rows && !(leave_out & DD_NO_FUSE)) {
+        DD_TRY(dd_fuse_rows(c));
+        dd_fuse_first(c, b);
+    }
     DD_TRY(dd_plan(c, !(leave_out & DD_NO_REUSE)));
     c->stats.instrs = (int64_t)c->nstep;
     for (size_t i = 0; i < c->nstep; i++) c->stats.groups += c->step[i].in.kind == DD_K_ROWS;
@@ -39,7 +42,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, unsigned lea
     return DD_OK;
 }
 
-dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, unsigned leave_out)
+dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, const dd_backend *b, unsigned leave_out)
 {
     dd_graph *own = NULL;
     *c = (dd_compiled){0};
@@ -54,7 +57,7 @@ dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, unsigned leave_out
     dd_status status = DD_OK;
     if (!(leave_out & DD_NO_SIMPLIFY)) status = dd_simplify(&own);
     if (status == DD_OK && !(leave_out & DD_NO_PATTERNS)) status = dd_join_pads(&own);
-    if (status == DD_OK) status = to_instructions(c, own, leave_out);
+    if (status == DD_OK) status = to_instructions(c, own, b, leave_out);
     dd_graph_free(own);
     return status;
 }

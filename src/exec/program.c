@@ -136,7 +136,7 @@ static dd_status list_members(dd_program *p)
 static dd_status make(dd_program *p, const dd_graph *g, unsigned leave_out)
 {
     DD_TRY(open_shared(p));
-    DD_TRY(dd_compile_graph(&p->c, g, p->backend->rows ? leave_out : leave_out | DD_NO_FUSE));
+    DD_TRY(dd_compile_graph(&p->c, g, p->backend, leave_out));
     p->bound = dd_alloc(p->c.nbinding + 1, sizeof *p->bound);
     if (!p->bound) return dd_fail(DD_ENOMEM, "out of memory for a program");
     DD_TRY(list_members(p));

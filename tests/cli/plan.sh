@@ -10,7 +10,7 @@ works '"seconds_per_iteration": ' plan $small --json
 grep -q '"seconds_per_iteration": 0,' out && fail 'an iteration takes no time'
 sed -n 's/.*"peak_bytes": \([0-9]*\).*/\1/p' out >planned
 works 'of peak' profile $small
-grep -q '^row group' out && grep -q '^conv 8x8 1 to 32, 64 images' out || fail 'the profile names no row group or convolution'
+grep -q '^row group' out && grep -q '^conv 4x4 32 to 32, 64 images' out || fail 'the profile names no row group or convolution'
 works '"rows": [{"name": ' profile $small --json
 works '0 networks' plan --data digits --ipc 1 --method random --set eval_repeats=0
 expect 2 'plan: --data is required' plan

@@ -56,6 +56,7 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
     *b = (dd_backend){.name = "cpu",
                       .threads = threads > 0 ? threads : omp_get_num_procs(),
                       .rows = true,
+                      .joins = dd_cpu_conv_few_joins,
                       .prepare = prepare,
                       .release = release,
                       .close = close_cpu,

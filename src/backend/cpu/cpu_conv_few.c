@@ -52,18 +52,43 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
         if (back)
             f->backward(&g, (const float *)in->in[0] + i * ny, in->in[1], buf, (float *)in->out + i * nx);
         else
-            f->forward(&g, (const float *)in->in[0] + i * nx, in->in[1], in->nsrc > 2 ? in->in[2] : NULL, buf,
-                       (float *)in->out + i * ny);
+            f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->in[1], in->nsrc > 2 ? in->in[2] : NULL,
+                      buf, (float *)in->out + i * ny);
     }
     return DD_OK;
+}
+
+static bool takes(const dd_conv_geo *g)
+{
+    const bool plain = g->sh == 1 && g->sw == 1 && g->dh == 1 && g->dw == 1 && g->g == 1;
+    return lanes_here() && plain && g->c <= DD_FEW_PLANES && g->o >= ENOUGH_OUT;
+}
+
+bool dd_cpu_conv_few_joins(const dd_instr *in)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    return in->dst.dtype == DD_F32 && takes(&g);
+}
+
+int64_t dd_cpu_conv_few_buffer(const dd_instr *in)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    return lanes_here()->scratch(&g, false);
+}
+
+void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
+                            float *y)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    lanes_here()->planes(&g, first, count, fresh, (const float *)in->in[0] + image * g.c * g.h * g.w, in->in[1],
+                         in->nsrc > 2 ? in->in[2] : NULL, buffer, y);
 }
 
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
 {
     const dd_few_lanes *f = lanes_here();
     const dd_conv_geo g = dd_conv_geo_of(in);
-    const bool plain = g.sh == 1 && g.sw == 1 && g.dh == 1 && g.dw == 1 && g.g == 1;
-    if (!f || !plain || g.c > DD_FEW_PLANES || g.o < ENOUGH_OUT) return false;
+    if (!takes(&g)) return false;
     if (in->kind == DD_K_CONV_DW) {
         if (g.r != 3 || g.s != 3 || g.c > 2) return false; /* measured: no gain for 3 channels */
         in->scratch = (size_t)(b->threads * f->weights_scratch(&g, share_of(&g, b->threads))) * sizeof(float);
@@ -79,5 +104,23 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
 {
     (void)b, (void)in;
     return false;
+}
+
+bool dd_cpu_conv_few_joins(const dd_instr *in)
+{
+    (void)in;
+    return false;
+}
+
+int64_t dd_cpu_conv_few_buffer(const dd_instr *in)
+{
+    (void)in;
+    return 0;
+}
+
+void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
+                            float *y)
+{
+    (void)in, (void)image, (void)first, (void)count, (void)fresh, (void)buffer, (void)y;
 }
 #endif

@@ -10,8 +10,10 @@ enum { DD_FEW_PLANES = 4 };
 
 typedef struct dd_few_lanes {
     int64_t (*scratch)(const dd_conv_geo *g, bool back); /* floats of buf in the next two */
-    /* y [o,p,q] of one image x [c,h,w]; bias may be NULL. */
-    void (*forward)(const dd_conv_geo *g, const float *x, const float *w, const float *bias, float *buf, float *y);
+    /* Planes first..first+count-1 of y [o,p,q] of one image x [c,h,w], into y; bias may be NULL. Unless `fresh`, buf
+     * still holds the image from the last call. */
+    void (*planes)(const dd_conv_geo *g, int64_t first, int64_t count, bool fresh, const float *x, const float *w,
+                   const float *bias, float *buf, float *y);
     /* y [c,h,w] of one u [o,p,q]. */
     void (*backward)(const dd_conv_geo *g, const float *u, const float *w, float *buf, float *y);
     int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);

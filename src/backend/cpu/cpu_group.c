@@ -29,6 +29,7 @@ typedef enum way {
     MAP,     /* dd_row_map, for rows or the whole block */
     FOLD,    /* reductions */
     POOL,    /* SUMPOOL, SUMPOOL_T */
+    PLANES,  /* CONV: a row for each plane */
     NUMBERS, /* only the numbers of each row that make the value from its row: readers use them */
     STORE,   /* the numbers, and the value */
     AFFINE,  /* two operands, or a STEP, that readers compute */
@@ -55,7 +56,8 @@ typedef struct plan {
     dd_cpu_state base;
     int64_t outer, block, blocks;
     size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers, a spare row */
-    size_t first_numbers, spare, thread;     /* in a thread's memory: where numbers and spare rows begin; its bytes */
+    size_t first_numbers, spare, image,
+        thread; /* in a thread's memory: numbers, spare rows, a CONV's buffer; its bytes */
     dd_row_affine store;
     int n;
     member m[];
@@ -259,10 +261,26 @@ static void run_rows(const plan *p, const member *m, int64_t row, int64_t n, cha
     }
 }
 
-static void run_member(const plan *p, int i, int64_t row, int64_t n, char *memory)
+/* *held: the image in the thread's buffer, -1: none. */
+static void run_planes(const plan *p, const member *m, int64_t row, int64_t n, char *memory, int64_t *held)
+{
+    const int64_t channels = m->in->dst.dim[1], plane = m->in->dst.dim[2] * m->in->dst.dim[3];
+    float *buffer = (float *)(void *)(memory + p->image),
+          *y = (float *)(void *)(memory + (size_t)m->op[0].buffer * p->buffer);
+    for (int64_t r = row; r < row + n;) {
+        const int64_t image = r / channels, first = r % channels, left = channels - first,
+                      count = row + n - r < left ? row + n - r : left;
+        dd_cpu_conv_few_planes(m->in, image, first, count, image != *held, buffer, y + (r - row) * plane);
+        *held = image;
+        r += count;
+    }
+}
+
+static void run_member(const plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held)
 {
     switch (p->m[i].way) {
     case NOTHING: break;
+    case PLANES: run_planes(p, &p->m[i], row, n, memory, held); break;
     case NUMBERS:
     case STORE: run_numbers(p, i, row, n, memory); break;
     case AFFINE:
@@ -278,9 +296,10 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
     for (int64_t t = 0; t < parts; t++) {
         char *memory = p->thread ? (char *)scratch + (size_t)t * p->thread : NULL;
+        int64_t held = -1;
         for (int64_t u = p->blocks * t / parts; u < p->blocks * (t + 1) / parts; u++) {
             const int64_t row = u * p->block, n = p->outer - row < p->block ? p->outer - row : p->block;
-            for (int i = 0; i < p->n; i++) run_member(p, i, row, n, memory);
+            for (int i = 0; i < p->n; i++) run_member(p, i, row, n, memory, &held);
         }
     }
     return DD_OK;
@@ -376,8 +395,13 @@ static void choose_affine(const plan *p, member *m, const dd_rows *f)
 
 static void plan_member(const plan *p, member *m, const dd_instr *in, const dd_rows *f)
 {
-    choose_kernel(m, in, f);
     m->in = in;
+    if (in->kind == DD_K_CONV) {
+        m->way = PLANES;
+        m->op[0].buffer = in->buffer[0] - 1;
+        return;
+    }
+    choose_kernel(m, in, f);
     m->nop = in->nsrc + 1;
     m->width = m->map ? in->dst.dim[in->dst.rank - 1] : in->src[0].dim[in->src[0].rank - 1];
     m->block = m->map != NULL;
@@ -400,6 +424,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     const int64_t len = in->attr[1];
     const dd_dtype t = in->member[0]->dst.dtype;
     int places = 0;
+    size_t image = 0;
     const dd_rows *f = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
     plan *p = dd_alloc(1, sizeof *p + (size_t)n * sizeof p->m[0]);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a row group of %d instructions", n);
@@ -417,10 +442,12 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
         plan_member(p, &p->m[i], in->member[i], f);
         p->m[i].place = places;
         places += p->m[i].way == NUMBERS || p->m[i].way == STORE;
+        if (p->m[i].way == PLANES) image = round_up((size_t)dd_cpu_conv_few_buffer(in->member[i]) * sizeof(float));
     }
     p->first_numbers = p->buffer * (size_t)in->attr[3];
     p->spare = p->first_numbers + p->numbers * (size_t)places;
-    p->thread = p->spare + (places ? 2 * p->spare_row : 0);
+    p->image = p->spare + (places ? 2 * p->spare_row : 0);
+    p->thread = p->image + image;
     in->scratch = p->thread * (size_t)b->threads;
     in->state = p;
     in->launch = launch;
