@@ -82,21 +82,21 @@ typedef struct walk {
     dd_cursor c;
 } walk;
 
-static walk walk_at(const plan *p, const operand *o, int64_t row, char *memory)
+/* Fills *w; the cursor only where it is used, since this runs for every operand of every block. */
+static void walk_at(walk *w, const plan *p, const operand *o, int64_t row, char *memory)
 {
-    walk w = {.o = o};
+    w->o = o;
     if (o->buffer >= 0) {
-        w.at = memory + (size_t)o->buffer * p->buffer;
-        return w;
+        w->at = memory + (size_t)o->buffer * p->buffer;
+        return;
     }
-    w.base = writable(o->which ? o->in->in[o->which - 1] : o->in->out);
+    w->base = writable(o->which ? o->in->in[o->which - 1] : o->in->out);
     if (o->steady) {
-        w.at = w.base + row * o->row * (int64_t)p->size;
+        w->at = w->base + row * o->row * (int64_t)p->size;
     } else {
-        w.c = dd_cursor_at(&o->rows, o->rows.rank, row);
-        w.at = w.base + w.c.off[0] * (int64_t)p->size;
+        w->c = dd_cursor_at(&o->rows, o->rows.rank, row);
+        w->at = w->base + w->c.off[0] * (int64_t)p->size;
     }
-    return w;
 }
 
 static inline void walk_on(const plan *p, walk *w)
@@ -203,7 +203,8 @@ static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memo
     const bool has_number = m->nop == 3;
     const numbers *from = x->numbers < 0 ? &plain : numbers_of(p, x->numbers, memory);
     numbers *to = numbers_of(p, i, memory);
-    walk s = has_number ? walk_at(p, &m->op[3 - m->wide], row, memory) : (walk){0};
+    walk s;
+    if (has_number) walk_at(&s, p, &m->op[3 - m->wide], row, memory);
     for (int64_t r = 0; r < n; r++) {
         to[r] = combine(m->in->ew, m->wide == 2, has_number ? get(p, s.at) : 0, from);
         if (x->numbers >= 0) from++;
@@ -212,7 +213,9 @@ static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memo
     if (m->way != STORE) return;
     operand own = *x;
     own.numbers = i;
-    walk y = walk_at(p, &m->op[0], row, memory), base = walk_at(p, x, row, memory);
+    walk y, base;
+    walk_at(&y, p, &m->op[0], row, memory);
+    walk_at(&base, p, x, row, memory);
     for (int64_t r = 0; r < n; r++) {
         const made v = make(p, &own, r, base.at, memory, 0);
         p->store(m->width, y.at, v.x, v.n, v.x, v.n);
@@ -226,7 +229,10 @@ static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memo
 static void run_affine(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
 {
     const operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
-    walk y = walk_at(p, &m->op[0], row, memory), x = walk_at(p, a, row, memory), z = walk_at(p, b, row, memory);
+    walk y, x, z;
+    walk_at(&y, p, &m->op[0], row, memory);
+    walk_at(&x, p, a, row, memory);
+    walk_at(&z, p, b, row, memory);
     for (int64_t r = 0; r < n; r++) {
         const made v = make(p, a, r, x.at, memory, 0), w = make(p, b, r, z.at, memory, 1);
         if (m->affine)
@@ -246,7 +252,7 @@ static void run_rows(const plan *p, const member *m, int64_t row, int64_t n, cha
     const void *x[DD_INSTR_SRC] = {NULL};
     int64_t sx[DD_INSTR_SRC] = {0};
     const int nsrc = m->nop - 1;
-    for (int k = 0; k <= nsrc; k++) w[k] = walk_at(p, &m->op[k], row, memory);
+    for (int k = 0; k <= nsrc; k++) walk_at(&w[k], p, &m->op[k], row, memory);
     for (int k = 0; k < nsrc; k++) sx[k] = m->op[k + 1].inner;
     const int64_t calls = m->block ? 1 : n, width = m->block ? n * m->width : m->width;
     for (int64_t r = 0; r < calls; r++) {
