@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 8192, ALIGN = 64 }; /* elements of a block; bytes */
+enum { BLOCK = 8192, ALIGN = 64, SPARE = 3 }; /* elements of a block; bytes; spare rows of a thread */
 
 /* How one operand is found: in a buffer, or in memory from a cursor over the rows. */
 typedef struct operand {
@@ -34,6 +34,7 @@ typedef enum way {
     STORE,   /* the numbers, and the value */
     AFFINE,  /* two operands, or a STEP, that readers compute */
     AFFINE_FOLD,
+    LATER,  /* AFFINE, whose only reader is the POOL that follows: row by row with it */
     NOTHING /* a STEP that its reader computes */
 } way;
 
@@ -42,6 +43,7 @@ typedef struct member {
     way way;
     int nop, wide; /* NUMBERS, STORE: op[wide] is the row, the other operand the number */
     int place;     /* of its numbers among those of the thread */
+    int from;      /* POOL: the LATER it reads; -1: none */
     operand op[DD_INSTR_SRC];
     int64_t width;
     bool block; /* MAP: one call for the block */
@@ -159,8 +161,8 @@ static numbers combine(dd_ew ew, bool number_first, double s, const numbers *fro
         break;
     default: n.a = -n.a, n.b = -n.b; /* NEG */
     }
-    n.unsafe = n.unsafe || out_of_range(s) || out_of_range(n.a) || out_of_range(n.b) || out_of_range(n.c) ||
-               (fabs(n.a) < 1e-30 && s != 0);
+    const bool tiny = (fabs(n.a) < 1e-30) & (s != 0); /* no branches: this runs for every row and step */
+    n.unsafe = n.unsafe | out_of_range(s) | out_of_range(n.a) | out_of_range(n.b) | out_of_range(n.c) | tiny;
     return n;
 }
 
@@ -246,6 +248,27 @@ static void run_affine(const plan *p, const member *m, int64_t row, int64_t n, c
     }
 }
 
+/* A row of a LATER stays in a spare row until it is pooled. */
+static void run_pooled(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
+{
+    const member *f = &p->m[m->from];
+    const operand *a = &f->op[1], *b = &f->op[f->nop > 2 ? 2 : 1];
+    char *between = memory + p->spare + 2 * p->spare_row;
+    walk y, x, z;
+    walk_at(&y, p, &m->op[0], row, memory);
+    walk_at(&x, p, a, row, memory);
+    walk_at(&z, p, b, row, memory);
+    for (int64_t r = 0; r < n; r++) {
+        const made v = make(p, a, r, x.at, memory, 0), w = make(p, b, r, z.at, memory, 1);
+        f->affine(f->width, between, v.x, v.n, w.x, w.n);
+        dd_cpu_pool_plane(m->in->attr, m->large, (float *)(void *)between, (float *)(void *)y.at);
+        if (r + 1 == n) break;
+        walk_on(p, &y);
+        walk_on(p, &x);
+        walk_on(p, &z);
+    }
+}
+
 static void run_rows(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
 {
     walk w[DD_INSTR_SRC];
@@ -285,13 +308,18 @@ static void run_planes(const plan *p, const member *m, int64_t row, int64_t n, c
 static void run_member(const plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held)
 {
     switch (p->m[i].way) {
-    case NOTHING: break;
+    case NOTHING:
+    case LATER: break;
     case PLANES: run_planes(p, &p->m[i], row, n, memory, held); break;
     case NUMBERS:
     case STORE: run_numbers(p, i, row, n, memory); break;
     case AFFINE:
     case AFFINE_FOLD: run_affine(p, &p->m[i], row, n, memory); break;
-    default: run_rows(p, &p->m[i], row, n, memory);
+    default:
+        if (p->m[i].from >= 0)
+            run_pooled(p, &p->m[i], row, n, memory);
+        else
+            run_rows(p, &p->m[i], row, n, memory);
     }
 }
 
@@ -402,6 +430,7 @@ static void choose_affine(const plan *p, member *m, const dd_rows *f)
 static void plan_member(const plan *p, member *m, const dd_instr *in, const dd_rows *f)
 {
     m->in = in;
+    m->from = -1;
     if (in->kind == DD_K_CONV) {
         m->way = PLANES;
         m->op[0].buffer = in->buffer[0] - 1;
@@ -417,6 +446,22 @@ static void plan_member(const plan *p, member *m, const dd_instr *in, const dd_r
         m->block = m->block && o->steady && (m->width == 1 || o->row == m->width * o->inner);
     }
     choose_affine(p, m, f);
+}
+
+/* Pairs every pooling with the row before it that it alone reads. */
+static void pair_pools(plan *p)
+{
+    for (int j = 1; j < p->n; j++) {
+        int i = j - 1, readers = 0;
+        while (i > 0 && (p->m[i].way == NUMBERS || p->m[i].way == NOTHING)) i--;
+        const int buffer = p->m[i].in->buffer[0];
+        if (p->m[j].way != POOL || p->m[i].way != AFFINE || buffer <= 0 || p->m[j].in->buffer[1] != buffer) continue;
+        for (int k = 0; k < p->n; k++)
+            for (int s = 0; s < p->m[k].in->nsrc; s++) readers += p->m[k].in->buffer[1 + s] == buffer;
+        if (readers != 1) continue;
+        p->m[i].way = LATER;
+        p->m[j].from = i;
+    }
 }
 
 static size_t round_up(size_t bytes)
@@ -450,9 +495,10 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
         places += p->m[i].way == NUMBERS || p->m[i].way == STORE;
         if (p->m[i].way == PLANES) image = round_up((size_t)dd_cpu_conv_few_buffer(in->member[i]) * sizeof(float));
     }
+    pair_pools(p);
     p->first_numbers = p->buffer * (size_t)in->attr[3];
     p->spare = p->first_numbers + p->numbers * (size_t)places;
-    p->image = p->spare + (places ? 2 * p->spare_row : 0);
+    p->image = p->spare + (places ? SPARE * p->spare_row : 0);
     p->thread = p->image + image;
     in->scratch = p->thread * (size_t)b->threads;
     in->state = p;

@@ -21,7 +21,7 @@ static bool is_halving(const dd_pool_geo *z)
 DD_SIMD static void halve_row(int64_t n, float *y, const float *a, const float *b)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = (a[2 * i] + a[2 * i + 1]) + (b[2 * i] + b[2 * i + 1]);
+    for (int64_t i = 0; i < n; i++) y[i] = (a[2 * i] + b[2 * i]) + (a[2 * i + 1] + b[2 * i + 1]);
 }
 
 DD_SIMD static void double_row(int64_t n, float *a, float *b, const float *u)
@@ -30,9 +30,30 @@ DD_SIMD static void double_row(int64_t n, float *a, float *b, const float *u)
     for (int64_t i = 0; i < n; i++) a[2 * i] = a[2 * i + 1] = b[2 * i] = b[2 * i + 1] = u[i];
 }
 
+/* Whole planes of the usual sides, so that each is one call without a loop's beginning and end for every short row. */
+#define HALVE_PLANE(q)                                                                                                 \
+    DD_SIMD static void halve_##q(int64_t n, const float *x, float *y)                                                 \
+    {                                                                                                                  \
+        for (; n > 0; n--, x += 4 * (q), y += (q)) {                                                                   \
+            float both[2 * (q)];                                                                                       \
+            _Pragma("omp simd") for (int i = 0; i < 2 * (q); i++) both[i] = x[i] + x[2 * (q) + i];                     \
+            _Pragma("omp simd") for (int i = 0; i < (q); i++) y[i] = both[2 * i] + both[2 * i + 1];                    \
+        }                                                                                                              \
+    }
+HALVE_PLANE(4)
+HALVE_PLANE(8)
+HALVE_PLANE(16)
+
 static void halve(const dd_pool_geo *z, const float *x, float *y)
 {
-    for (int64_t p = 0; p < z->p; p++) halve_row(z->q, y + p * z->q, x + 2 * p * z->w, x + (2 * p + 1) * z->w);
+    if (z->w == 2 * z->q && z->q == 16)
+        halve_16(z->p, x, y);
+    else if (z->w == 2 * z->q && z->q == 8)
+        halve_8(z->p, x, y);
+    else if (z->w == 2 * z->q && z->q == 4)
+        halve_4(z->p, x, y);
+    else
+        for (int64_t p = 0; p < z->p; p++) halve_row(z->q, y + p * z->q, x + 2 * p * z->w, x + (2 * p + 1) * z->w);
 }
 
 static void duplicate(const dd_pool_geo *z, const float *u, float *y)
