@@ -81,12 +81,12 @@ struct dd_instr {
     dd_kernel launch;
     void *state;
     size_t scratch; /* bytes, 64-byte aligned, shared by all instructions */
-    /* Row groups. A member is POINTWISE, a reduction over whole rows, a CONV that the backend lets join (first, its dst
-     * in a buffer, a row for each plane of dst), or SUMPOOL or SUMPOOL_T of 2x2 windows of one plane a row (attr:
-     * height and width of the large and of the small plane); the last axis of its views is the row, of at most len
-     * elements, the others count the rows. What no other instruction reads lives in a buffer of one block of rows:
-     * buffer[0] is dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory. A member with buffer[0] < 0 is
-     * not computed as it stands: the readers of its value, who name it by
+    /* Row groups. A member is POINTWISE, a reduction over whole rows, a CONV that the backend lets join (one, the
+     * first, its dst in a buffer, a row for each plane of dst), or SUMPOOL or SUMPOOL_T of 2x2 windows of one plane a
+     * row (attr: height and width of the large and of the small plane); the last axis of its views is the row, of at
+     * most len elements, the others count the rows. What no other instruction reads lives in a buffer of one block of
+     * rows: buffer[0] is dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory. A member with buffer[0] <
+     * 0 is not computed as it stands: the readers of its value, who name it by
      * -(1 + its place among the members), do so from what it reads. It is one of a row with one number per row (ADD,
      * SUB, MUL, DIV by the number, NEG) or the STEP of a row; the readers are SUM, SUMMUL, or ADD, SUB, MUL of two
      * rows, or again one of a row with one number per row. A STEP is read by MUL of two rows only, one operand at most.
@@ -113,7 +113,7 @@ struct dd_backend {
 
 /* in->launch, timed while profiling is on. */
 dd_status dd_backend_launch(dd_backend *b, const dd_instr *in, void *scratch);
-/* Two per multiply-add of a contraction, 0 for all else. */
+/* Two per multiply-add of a contraction, the members' sum for a row group, 0 for all else. */
 double dd_instr_flop(const dd_instr *in);
 /* Memory that the operands cover; for a row group what is not in buffers, each tensor read once. Needs in[] set. */
 double dd_instr_bytes(const dd_instr *in);

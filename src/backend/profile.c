@@ -59,7 +59,7 @@ double dd_instr_flop(const dd_instr *in)
     case DD_K_CONV_DW: return 2 * (double)dd_view_count(&in->src[1]) * y / (double)in->dst.dim[0];
     case DD_K_ROWS: {
         double sum = 0;
-        for (int64_t m = 0; in->member && m < in->attr[2]; m++) sum += dd_instr_flop(in->member[m]);
+        for (int64_t m = 0; m < in->attr[2]; m++) sum += dd_instr_flop(in->member[m]);
         return sum;
     }
     default: return 0;

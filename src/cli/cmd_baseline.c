@@ -38,15 +38,14 @@ typedef struct job {
     bool talk;
 } job;
 
-/* One line a network, when its last epoch is done. */
+/* One line a network, when it has been tested. */
 static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
 {
     const job *j = self;
     const int64_t each = j->protocol.epochs + 1;
-    (void)accuracy;
-    if (j->talk && epoch % each == 0)
-        fprintf(stderr, "network %lld of %lld: loss %.4g, %.1f s\n", (long long)(epoch / each),
-                (long long)(epochs / each), loss, dd_cli_clock() - j->start);
+    if (j->talk && accuracy >= 0)
+        fprintf(stderr, "network %lld of %lld: %.2f %%, loss %.4g, %.1f s\n", (long long)(epoch / each),
+                (long long)(epochs / each), 100 * accuracy, loss, dd_cli_clock() - j->start);
     return true;
 }
 

@@ -74,6 +74,7 @@ void dd_fuse_first(dd_compiled *c, const dd_backend *b)
             continue;
         const size_t group = only_reader(c, j);
         if (!group || group - 1 < j || !can_wait(c, j, group - 1)) continue;
+        if (c->step[group].in.kind == DD_K_CONV) continue; /* one a group: it keeps the image it is at */
         join(c, j, group - 1);
         j--; /* another step stands here now */
     }

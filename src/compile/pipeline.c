@@ -38,7 +38,8 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, const dd_bac
     c->stats.instrs = (int64_t)c->nstep;
     for (size_t i = 0; i < c->nstep; i++) c->stats.groups += c->step[i].in.kind == DD_K_ROWS;
     c->stats.arena = (int64_t)c->arena;
-    for (size_t i = 0; i < c->nstep; i++) c->stats.flop += dd_instr_flop(&c->step[i].in);
+    for (size_t i = 0; i < c->nstep; i++) /* members stand in the list themselves */
+        if (c->step[i].in.kind != DD_K_ROWS) c->stats.flop += dd_instr_flop(&c->step[i].in);
     return DD_OK;
 }
 

@@ -46,8 +46,8 @@ static bool in_place(const dd_command *k, int s)
     return true;
 }
 
-/* The other members of k's row group read s row for row, so that block after block may be overwritten, and none that is
- * computed by its readers only, which may come after k. */
+/* The other members of k's row group read s row for row, so that block after block may be overwritten; none of them is
+ * a convolution, which reads whole images for later blocks, or computed by its readers only, which may come after k. */
 static bool group_allows(const dd_compiled *c, const dd_command *k, int s)
 {
     if (!k->group) return true;

@@ -65,6 +65,14 @@ static dd_status check(const dd_tensor *images, const dd_tensor *labels, const j
     return check_labels(labels, s.dim[0], d->classes);
 }
 
+static dd_status report(const job *j, int64_t r, int64_t epoch, double loss, double accuracy)
+{
+    const int64_t epochs = j->p->epochs + 1;
+    if (!j->fn || j->fn(j->self, r * epochs + epoch, j->repeats * epochs, loss, accuracy)) return DD_OK;
+    return dd_fail(DD_EINTERRUPTED, "the evaluation was stopped after epoch %" PRId64 " of network %" PRId64, epoch,
+                   r + 1);
+}
+
 static dd_status one_network(dd_fit *f, job *j, int64_t r, double *accuracy, double *loss)
 {
     const dd_key key = dd_key_at(j->key, "network", (uint64_t)r);
@@ -73,16 +81,15 @@ static dd_status one_network(dd_fit *f, job *j, int64_t r, double *accuracy, dou
     DD_TRY(dd_trainer_reset(f->trainer, dd_key_at(key, "theta", 0)));
     for (int64_t e = 0; e < epochs; e++) {
         DD_TRY(dd_fit_epoch(f, e, rate_now, j, key, loss));
-        if (j->fn && !j->fn(j->self, r * epochs + e + 1, j->repeats * epochs, *loss, -1))
-            return dd_fail(DD_EINTERRUPTED, "the evaluation was stopped after epoch %" PRId64 " of network %" PRId64,
-                           e + 1, r + 1);
+        DD_TRY(report(j, r, e + 1, *loss, -1));
         if (!isfinite(*loss)) break;
         if (e == j->p->epochs / 2 + 1) {
             j->rate *= 0.1;
             dd_trainer_restart(f->trainer);
         }
     }
-    return dd_fit_accuracy(f->trainer, j->d, j->split, j->items, j->nitems, j->p->test_batch, accuracy);
+    DD_TRY(dd_fit_accuracy(f->trainer, j->d, j->split, j->items, j->nitems, j->p->test_batch, accuracy));
+    return report(j, r, epochs, *loss, *accuracy);
 }
 
 static void summarise(dd_eval_result *out, double losses)

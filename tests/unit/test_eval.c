@@ -93,13 +93,17 @@ static void the_key_decides_and_soft_labels_of_one_class_are_hard_ones(void **st
 
 /* The last of the epochs counted to each of two networks, and where to stop. */
 typedef struct counter {
-    int64_t calls, last, of, stop;
+    int64_t calls, last, of, stop, networks, tests;
 } counter;
 
 static bool count(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
 {
     counter *c = self;
-    (void)loss, (void)accuracy;
+    (void)loss;
+    if (c->networks && accuracy >= 0) { /* a network was tested, after its last epoch */
+        assert_int_equal(epoch, ++c->tests * epochs / c->networks);
+        return true;
+    }
     c->calls++;
     c->last = epoch;
     c->of = epochs;
@@ -110,9 +114,10 @@ static void epochs_plus_one_are_trained_and_a_caller_can_stop(void **state)
 {
     const bench *k = *state;
     dd_eval_result r;
-    counter c = {0};
+    counter c = {.networks = 2};
     ok(evaluate(&r, k, &k->labels, 2, 1, count, &c));
     assert_int_equal(c.calls, 2 * 13);
+    assert_int_equal(c.tests, 2);
     assert_int_equal(c.last, 2 * 13);
     assert_int_equal(c.of, 2 * 13);
     c = (counter){.stop = 5};
@@ -171,7 +176,7 @@ static void each_network_has_random_images_of_its_own(void **state)
 {
     const bench *k = *state;
     dd_eval_result a, b;
-    counter c = {0};
+    counter c = {.networks = 4};
     ok(dd_evaluate_random(&a, k->b, NET, k->d, NULL, 0, 1, &k->p, 4, dd_key_seed(1), count, &c));
     assert_int_equal(c.calls, 4 * 13);
     assert_int_equal(c.last, c.of);

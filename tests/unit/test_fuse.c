@@ -422,6 +422,78 @@ static void a_first_convolution_joins(void **state)
         }
 }
 
+/* A gated row goes to its pool through a spare row, which is there without any numbers of rows, beside a convolution's
+ * image and without one. */
+static void a_gate_is_pooled_without_numbers(void **state)
+{
+    static const int64_t cases[][4] = {/* n c o side */ {6, 3, 32, 32}, {60, 1, 32, 32}, {6, 6, 32, 16}};
+    const dd_conv_attr conv = {{1, 1}, {1, 1}, {1, 1}, 1};
+    const dd_pool_attr pool = {{2, 2}, {2, 2}, {0, 0}};
+    (void)state;
+    for (size_t i = 0; i < DD_LEN(cases); i++) {
+        const int64_t *k = cases[i], size = k[0] * k[1] * k[3] * k[3];
+        int64_t groups;
+        tensors v = {0};
+        dd_graph *g = dd_graph_new();
+        const dd_val x = input(g, &v, "x", DD_F32, DD_SHAPE(k[0], k[1], k[3], k[3]), dd_key_seed(12)),
+                     w = input(g, &v, "w", DD_F32, DD_SHAPE(k[2], k[1], 3, 3), dd_key_seed(13));
+        for (int64_t e = 0; e < size; e++) dd_f32(&v.t[0])[e] -= 0.75f;
+        output(g, &v, "y", dd_avgpool(g, dd_relu(g, dd_conv(g, x, w, conv)), pool));
+        output(g, &v, "z", dd_avgpool(g, dd_relu(g, x), pool));
+        judge(g, &v, 2e-4, &groups);
+        assert_true(groups > 0);
+        free_all(&v);
+        dd_graph_free(g);
+    }
+}
+
+/* The target of an enlarging pool takes over the buffer of what the row before it is made from. */
+static void a_row_is_enlarged_into_its_own_operand(void **state)
+{
+    const dd_key key = dd_key_seed(14);
+    const dd_shape small = DD_SHAPE(40, 16, 8, 8);
+    const dd_pool_attr pool = {{2, 2}, {2, 2}, {0, 0}};
+    int64_t groups;
+    tensors v = {0};
+    (void)state;
+    dd_graph *g = dd_graph_new();
+    const dd_val x = input(g, &v, "x", DD_F32, small, key), z = input(g, &v, "z", DD_F32, small, key),
+                 s = input(g, &v, "s", DD_F32, DD_SHAPE(40, 16, 1, 1), key),
+                 big = input(g, &v, "big", DD_F32, DD_SHAPE(40, 16, 16, 16), key);
+    const dd_val t = dd_add(g, dd_mul(g, dd_tanh(g, x), dd_expand(g, s, small)), z);
+    dd_val grad;
+    dd_grad(g, dd_sum(g, dd_mul(g, dd_avgpool(g, big, pool), t), 1u | 2u | 4u | 8u), 1, &big, &grad);
+    output(g, &v, "y", dd_scale(g, dd_sum(g, dd_tanh(g, grad), 4u | 8u), 0.5));
+    judge(g, &v, 2e-4, &groups);
+    assert_true(groups > 0);
+    free_all(&v);
+    dd_graph_free(g);
+}
+
+/* One of them joins: a group has one image at a time. In both orders of size. */
+static void two_first_convolutions_are_read_by_a_group(void **state)
+{
+    const dd_conv_attr conv = {{1, 1}, {1, 1}, {1, 1}, 1};
+    (void)state;
+    for (int order = 0; order < 3; order++) {
+        const dd_key key = dd_key_seed(15);
+        const int64_t a = order == 1 ? 4 : 1, b = order == 2 ? 4 : 1;
+        int64_t groups;
+        tensors v = {0};
+        dd_graph *g = dd_graph_new();
+        const dd_val x = input(g, &v, "x", DD_F32, DD_SHAPE(6, a, 32, 32), key),
+                     z = input(g, &v, "z", DD_F32, DD_SHAPE(6, b, 32, 32), key),
+                     w = input(g, &v, "w", DD_F32, DD_SHAPE(8, a, 3, 3), key),
+                     u = input(g, &v, "u", DD_F32, DD_SHAPE(8, b, 3, 3), key);
+        const dd_val y = dd_add(g, dd_conv(g, x, w, conv), dd_conv(g, z, u, conv));
+        output(g, &v, "y", dd_scale(g, dd_sum(g, dd_tanh(g, dd_scale(g, y, 0.1)), 4u | 8u), 0.5));
+        judge(g, &v, 2e-4, &groups);
+        assert_true(groups > 0);
+        free_all(&v);
+        dd_graph_free(g);
+    }
+}
+
 /* The group comes after w was written, so the convolution cannot wait for it. */
 static void a_first_convolution_cannot_wait(void **state)
 {
@@ -492,6 +564,9 @@ int main(void)
                                        cmocka_unit_test(readers_compute),
                                        cmocka_unit_test(readers_compute_at_the_edge),
                                        cmocka_unit_test(a_first_convolution_joins),
+                                       cmocka_unit_test(a_gate_is_pooled_without_numbers),
+                                       cmocka_unit_test(a_row_is_enlarged_into_its_own_operand),
+                                       cmocka_unit_test(two_first_convolutions_are_read_by_a_group),
                                        cmocka_unit_test(a_first_convolution_cannot_wait),
                                        cmocka_unit_test(network)};
     return cmocka_run_group_tests_name("fuse", tests, NULL, NULL);

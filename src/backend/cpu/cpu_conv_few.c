@@ -16,8 +16,8 @@ enum { ENOUGH_OUT = 8 };
 
 static const dd_few_lanes *lanes_here(void)
 {
-    if (__builtin_cpu_supports("avx512f")) return &dd_few_avx512;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &dd_few_avx2 : NULL;
+    const int n = dd_cpu_lanes();
+    return n == 16 ? &dd_few_avx512 : n == 8 ? &dd_few_avx2 : NULL;
 }
 
 /* Output channels of one thread: an even number, since they are taken in pairs. */

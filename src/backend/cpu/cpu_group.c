@@ -448,14 +448,18 @@ static void plan_member(const plan *p, member *m, const dd_instr *in, const dd_r
     choose_affine(p, m, f);
 }
 
-/* Pairs every pooling with the row before it that it alone reads. */
+/* Pairs a pooling with the row before it that it alone reads, where the row's buffer serves nothing else. Not
+ * SUMPOOL_T: its target may have taken over the buffer of what the row is made from, and it writes ahead of what it
+ * reads. */
 static void pair_pools(plan *p)
 {
     for (int j = 1; j < p->n; j++) {
         int i = j - 1, readers = 0;
         while (i > 0 && (p->m[i].way == NUMBERS || p->m[i].way == NOTHING)) i--;
         const int buffer = p->m[i].in->buffer[0];
-        if (p->m[j].way != POOL || p->m[i].way != AFFINE || buffer <= 0 || p->m[j].in->buffer[1] != buffer) continue;
+        if (p->m[j].way != POOL || p->m[j].large || p->m[i].way != AFFINE || buffer <= 0 ||
+            p->m[j].in->buffer[1] != buffer)
+            continue;
         for (int k = 0; k < p->n; k++)
             for (int s = 0; s < p->m[k].in->nsrc; s++) readers += p->m[k].in->buffer[1 + s] == buffer;
         if (readers != 1) continue;
@@ -498,7 +502,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     pair_pools(p);
     p->first_numbers = p->buffer * (size_t)in->attr[3];
     p->spare = p->first_numbers + p->numbers * (size_t)places;
-    p->image = p->spare + (places ? SPARE * p->spare_row : 0);
+    p->image = p->spare + SPARE * p->spare_row;
     p->thread = p->image + image;
     in->scratch = p->thread * (size_t)b->threads;
     in->state = p;

@@ -25,6 +25,17 @@ struct dd_cpu_state {
 /* Fewer elements than this are not worth waking other threads. */
 #define DD_CPU_GRAIN 32768
 
+/* Floats of the vectors that the .inc sources can use here: 16 (AVX-512), 8 (AVX2 and FMA), 0: neither. */
+static inline int dd_cpu_lanes(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("avx512f")) return 16;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 8 : 0;
+#else
+    return 0;
+#endif
+}
+
 dd_status dd_cpu_pointwise_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_reduce_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in);

@@ -18,8 +18,8 @@ enum { CHUNK_TILES = 96, MOST_TILES = 512, ENOUGH = 16, APART = 16 };
 
 static const dd_wino_lanes *lanes_here(void)
 {
-    if (__builtin_cpu_supports("avx512f")) return &dd_wino_avx512;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &dd_wino_avx2 : NULL;
+    const int n = dd_cpu_lanes();
+    return n == 16 ? &dd_wino_avx512 : n == 8 ? &dd_wino_avx2 : NULL;
 }
 
 static int64_t round_up(int64_t n, int64_t to)
