@@ -58,8 +58,8 @@ typedef struct plan {
     dd_cpu_state base;
     int64_t outer, block, blocks;
     size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers, a spare row */
-    size_t first_numbers, spare, image; /* in a thread's memory: numbers, spare rows, a CONV's buffer */
-    size_t thread;                      /* its bytes */
+    size_t first_numbers, spare, image;      /* in a thread's memory: numbers, spare rows, a CONV's buffer */
+    size_t thread;                           /* its bytes */
     dd_row_affine store;
     int n;
     member m[];
