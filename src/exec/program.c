@@ -8,7 +8,7 @@
 
 #include "base/memory.h"
 #include "compile/compile.h"
-#include "exec/workspace.h"
+#include "base/workspace.h"
 
 #include <stdio.h>
 #include <string.h>

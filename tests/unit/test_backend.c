@@ -377,6 +377,50 @@ static void convolutions(void **state)
         }
 }
 
+/* Weights that change in place, and more of one shape than are kept in their transformed form: each launch uses those
+ * it is given. */
+static void weights_change(void **state)
+{
+    enum { SETS = 6, ROUNDS = 3 };
+    (void)state;
+    dd_backend *cpu = open_named("cpu", 2), *ref = open_named("ref", 1);
+    for (int pass = 0; pass < 2; pass++) {
+        dd_instr in = conv_instr(convs[4], DD_F32, pass), exact = in;
+        const size_t n = (size_t)dd_view_count(&in.dst);
+        block x = block_new(&in.src[0]), w[SETS], y = block_new(&in.dst), z = block_new(&in.dst);
+        block_fill(&x, &in.src[0], false, 1);
+        for (int i = 0; i < SETS; i++) {
+            w[i] = block_new(&in.src[1]);
+            block_fill(&w[i], &in.src[1], false, 1);
+        }
+        assert_int_equal(cpu->prepare(cpu, &in), DD_OK);
+        assert_int_equal(ref->prepare(ref, &exact), DD_OK);
+        void *scratch = dd_alloc(in.scratch + 64, 1);
+        assert_non_null(scratch);
+        in.out = y.at;
+        exact.out = z.at;
+        in.in[0] = exact.in[0] = x.at;
+        for (int i = 0; i < 2 * ROUNDS * SETS; i++) { /* each set twice, the last number changed in between */
+            float *weights = w[i % 4 < 2 ? 0 : i / 4 % SETS].at;
+            in.in[1] = exact.in[1] = weights;
+            assert_int_equal(in.launch(cpu, &in, scratch), DD_OK);
+            assert_int_equal(exact.launch(ref, &exact, NULL), DD_OK);
+            for (size_t e = 0; e < n; e++)
+                assert_true(fabsf(((float *)y.at)[e] - ((float *)z.at)[e]) < 2e-4f * (1 + fabsf(((float *)z.at)[e])));
+            weights[dd_view_count(&in.src[1]) - 1] += 1;
+        }
+        cpu->release(cpu, &in);
+        ref->release(ref, &exact);
+        dd_free(scratch);
+        for (int i = 0; i < SETS; i++) free(w[i].mem);
+        free(x.mem);
+        free(y.mem);
+        free(z.mem);
+    }
+    dd_backend_close(cpu);
+    dd_backend_close(ref);
+}
+
 /* <u, conv(x,w)> = <conv_dx(u,w), x> = <conv_dw(x,u), w> */
 static void trilinear(void **state)
 {
@@ -672,25 +716,16 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pointwise),
-                                       cmocka_unit_test(pointwise_of_integers),
-                                       cmocka_unit_test(copies),
-                                       cmocka_unit_test(fills),
-                                       cmocka_unit_test(reductions),
-                                       cmocka_unit_test(argmaxes),
-                                       cmocka_unit_test(matmuls),
-                                       cmocka_unit_test(convolutions),
-                                       cmocka_unit_test(trilinear),
-                                       cmocka_unit_test(sparse),
-                                       cmocka_unit_test(pools),
-                                       cmocka_unit_test(indexing),
-                                       cmocka_unit_test(index_out_of_range),
-                                       cmocka_unit_test(sampling),
-                                       cmocka_unit_test(factors),
-                                       cmocka_unit_test(solve_inverts),
-                                       cmocka_unit_test(not_positive_definite),
-                                       cmocka_unit_test(names),
-                                       cmocka_unit_test(unsupported_dtype),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pointwise),      cmocka_unit_test(pointwise_of_integers),
+                                       cmocka_unit_test(copies),         cmocka_unit_test(fills),
+                                       cmocka_unit_test(reductions),     cmocka_unit_test(argmaxes),
+                                       cmocka_unit_test(matmuls),        cmocka_unit_test(convolutions),
+                                       cmocka_unit_test(weights_change), cmocka_unit_test(trilinear),
+                                       cmocka_unit_test(sparse),         cmocka_unit_test(pools),
+                                       cmocka_unit_test(indexing),       cmocka_unit_test(index_out_of_range),
+                                       cmocka_unit_test(sampling),       cmocka_unit_test(factors),
+                                       cmocka_unit_test(solve_inverts),  cmocka_unit_test(not_positive_definite),
+                                       cmocka_unit_test(names),          cmocka_unit_test(unsupported_dtype),
                                        cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,12 @@ static void release(dd_backend *b, dd_instr *in)
 
 static void close_cpu(dd_backend *b)
 {
-    dd_cpu_engine_close(b->self);
+    dd_cpu *self = b->self;
+    if (self) {
+        dd_cpu_engine_close(self->engine);
+        dd_kept_close(self->kept);
+    }
+    dd_free(self);
     dd_free(b);
 }
 
@@ -62,9 +67,12 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
                       .close = close_cpu,
                       .peak = dd_cpu_peak};
     dd_cpu_threads(b);
-    const dd_status st = dd_cpu_engine_open(&b->self);
+    dd_cpu *self = b->self = dd_alloc(1, sizeof *self);
+    if (self) self->kept = dd_kept_open();
+    const dd_status st =
+        self && self->kept ? dd_cpu_engine_open(&self->engine) : dd_fail(DD_ENOMEM, "no memory for the CPU backend");
     if (st != DD_OK) {
-        dd_free(b);
+        close_cpu(b);
         return st;
     }
     *out = b;

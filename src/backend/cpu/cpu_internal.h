@@ -6,6 +6,13 @@
 #ifndef ATTAR_BACKEND_CPU_INTERNAL_H
 #define ATTAR_BACKEND_CPU_INTERNAL_H
 #include "backend/backend.h"
+#include "backend/cpu/cpu_kept.h"
+
+/* What backend->self points to. */
+typedef struct dd_cpu {
+    void *engine; /* oneDNN's */
+    dd_kept *kept;
+} dd_cpu;
 
 /* The first member of whatever in->state points to. */
 typedef struct dd_cpu_state dd_cpu_state;

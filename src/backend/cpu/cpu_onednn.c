@@ -108,7 +108,7 @@ static dnnl_status_t reorder(const device *d, const port *t, bool out)
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 {
     const plan *p = in->state;
-    const device *d = b->self;
+    const device *d = ((const dd_cpu *)b->self)->engine;
     char *base = scratch;
     dnnl_exec_arg_t args[PORTS + 1];
     dd_cpu_threads(b);
@@ -303,7 +303,7 @@ dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in)
     plan *p = dd_alloc(1, sizeof *p);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a convolution plan");
     p->base.release = plan_release;
-    const dnnl_status_t st = make_plan(p, b->self, in);
+    const dnnl_status_t st = make_plan(p, ((const dd_cpu *)b->self)->engine, in);
     if (st != dnnl_success) { /* the reference kernel stays */
         plan_release(&p->base);
         in->scratch = 0;

@@ -75,11 +75,15 @@ static int64_t canvas_size(const dd_wino *z, const dd_wino_lanes *f)
 
 /* ---- outputs ---- */
 
+/* What the transformed weights depend on, besides the weights. */
+static dd_kept_form form_of(const dd_wino *z, const dd_wino_lanes *f)
+{
+    return (dd_kept_form){{z->c, z->o, z->turned, f->lanes}};
+}
+
 static size_t outputs_scratch(const dd_wino *z, const dd_wino_lanes *f, int threads)
 {
-    return (size_t)(DD_WINO_POINTS * (z->u_step + threads * (z->v_step + z->m_step)) +
-                    threads * 2 * canvas_size(z, f)) *
-           sizeof(float);
+    return (size_t)(threads * (DD_WINO_POINTS * (z->v_step + z->m_step) + 2 * canvas_size(z, f))) * sizeof(float);
 }
 
 typedef struct place {
@@ -118,11 +122,14 @@ static dd_status launch_outputs(dd_backend *b, const dd_instr *in, void *scratch
     const dd_wino_lanes *f = lanes_here();
     const dd_wino z = plan_of(in, f, b->threads);
     const int64_t canvas = canvas_size(&z, f), each = 2 * canvas + DD_WINO_POINTS * (z.v_step + z.m_step);
-    float *u = scratch, *rest = u + DD_WINO_POINTS * z.u_step;
+    const dd_kept_form form = form_of(&z, f);
+    dd_kept_weights *kept = dd_kept_find(((const dd_cpu *)b->self)->kept, &form, in->in[1]);
+    float *u = kept->made, *rest = scratch;
+    const int64_t panels = kept->valid ? 0 : z.wide_o / (2 * f->lanes);
 #pragma omp parallel num_threads(b->threads)
     {
 #pragma omp for schedule(static)
-        for (int64_t panel = 0; panel < z.wide_o / (2 * f->lanes); panel++) f->weights(&z, panel, in->in[1], u);
+        for (int64_t panel = 0; panel < panels; panel++) f->weights(&z, panel, in->in[1], u);
         float *mine = rest + omp_get_thread_num() * each;
         const place at = {mine, mine + canvas, mine + 2 * canvas, mine + 2 * canvas + DD_WINO_POINTS * z.v_step};
         clear_margins(&z, f, at.canvas, at.v);
@@ -132,6 +139,7 @@ static dd_status launch_outputs(dd_backend *b, const dd_instr *in, void *scratch
             if (first < last) chunk_out(&z, f, first, last, in, u, at);
         }
     }
+    if (panels) dd_kept_confirm(kept, in->in[1]);
     return DD_OK;
 }
 
@@ -188,6 +196,10 @@ bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
     const dd_wino z = plan_of(in, f, b->threads);
     if (z.tiles > MOST_TILES) return false;
     const bool dw = in->kind == DD_K_CONV_DW;
+    const dd_kept_form form = form_of(&z, f);
+    if (!dw && dd_kept_reserve(((const dd_cpu *)b->self)->kept, &form, (size_t)(z.c * z.o * DD_WINO_TAPS),
+                               (size_t)(DD_WINO_POINTS * z.u_step)) != DD_OK)
+        return false;
     in->scratch = dw ? weights_scratch(&z, f, b->threads) : outputs_scratch(&z, f, b->threads);
     in->launch = dw ? launch_weights : launch_outputs;
     return true;

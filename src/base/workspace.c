@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Large blocks come from the system in huge pages, small ones from the heap. Knows base and the operating system. */
-#include "exec/workspace.h"
+#include "base/workspace.h"
 
 #include "base/memory.h"
 

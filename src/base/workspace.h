@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The memory of programs: blocks that are touched when they are made, so that runs neither allocate nor fault. Knows
- * base and the operating system. */
-#ifndef ATTAR_EXEC_WORKSPACE_H
-#define ATTAR_EXEC_WORKSPACE_H
+ * The memory of programs and of what kernels keep: blocks that are touched when they are made, so that runs neither
+ * allocate nor fault. Knows base and the operating system. */
+#ifndef ATTAR_BASE_WORKSPACE_H
+#define ATTAR_BASE_WORKSPACE_H
 #include "attar/status.h"
 
 typedef struct dd_workspace {

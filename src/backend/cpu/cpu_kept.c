@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Transformed weights, least recently used. */
+#include "backend/cpu/cpu_kept.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+enum { SAME_FORM = 4, ALIGN = 16 }; /* convolutions of one shape in a network, more only cost memory; floats */
+
+struct dd_kept {
+    dd_kept_weights **entry;
+    size_t n, cap;
+    uint64_t clock;
+};
+
+dd_kept *dd_kept_open(void)
+{
+    return dd_alloc(1, sizeof(dd_kept));
+}
+
+static void drop(dd_kept_weights *w)
+{
+    if (!w) return;
+    dd_workspace_fini(&w->place);
+    dd_free(w);
+}
+
+void dd_kept_close(dd_kept *k)
+{
+    if (!k) return;
+    for (size_t i = 0; i < k->n; i++) drop(k->entry[i]);
+    dd_free(k->entry);
+    dd_free(k);
+}
+
+static bool same(const dd_kept_form *a, const dd_kept_form *b)
+{
+    return memcmp(a->number, b->number, sizeof a->number) == 0;
+}
+
+dd_status dd_kept_reserve(dd_kept *k, const dd_kept_form *form, size_t floats, size_t room)
+{
+    int there = 0;
+    for (size_t i = 0; i < k->n; i++) there += same(&k->entry[i]->form, form);
+    if (there == SAME_FORM) return DD_OK;
+    dd_kept_weights *w = dd_alloc(1, sizeof *w);
+    const size_t apart = (floats + ALIGN - 1) / ALIGN * ALIGN;
+    if (!w || dd_workspace_init(&w->place, (apart + room) * sizeof(float)) != DD_OK ||
+        dd_grow((void **)&k->entry, &k->cap, k->n + 1, sizeof(void *)) != DD_OK) {
+        drop(w);
+        return there ? DD_OK : dd_fail(DD_ENOMEM, "no memory for %zu transformed weights", room);
+    }
+    w->form = *form;
+    w->floats = floats;
+    w->weights = w->place.p;
+    w->made = w->weights + apart;
+    k->entry[k->n++] = w;
+    return DD_OK;
+}
+
+dd_kept_weights *dd_kept_find(dd_kept *k, const dd_kept_form *form, const float *weights)
+{
+    dd_kept_weights *oldest = NULL;
+    for (size_t i = 0; i < k->n; i++) {
+        dd_kept_weights *w = k->entry[i];
+        if (!same(&w->form, form)) continue;
+        if (w->valid && memcmp(w->weights, weights, w->floats * sizeof *weights) == 0) {
+            w->used = ++k->clock;
+            return w;
+        }
+        if (!oldest || w->used < oldest->used) oldest = w;
+    }
+    if (oldest) {
+        oldest->valid = false;
+        oldest->used = ++k->clock;
+    }
+    return oldest;
+}
+
+void dd_kept_confirm(dd_kept_weights *w, const float *weights)
+{
+    memcpy(w->weights, weights, w->floats * sizeof *weights);
+    w->valid = true;
+}
