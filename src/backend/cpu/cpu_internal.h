@@ -53,6 +53,8 @@ dd_status dd_cpu_spmm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
+/* Any CONV, CONV_DX or CONV_DW in float32 that oneDNN knows. */
+dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in);
 /* CONV and CONV_DX of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 /* The same CONV as a member of a row group: whether it can be, floats of a thread's buffer, and planes first.. of one

@@ -297,9 +297,8 @@ static dnnl_status_t make_plan(plan *p, const device *d, dd_instr *in)
     return st;
 }
 
-dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in)
+dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in)
 {
-    if (in->dst.dtype != DD_F32 || dd_cpu_conv_few_prepare(b, in) || dd_cpu_winograd_prepare(b, in)) return DD_OK;
     plan *p = dd_alloc(1, sizeof *p);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a convolution plan");
     p->base.release = plan_release;
