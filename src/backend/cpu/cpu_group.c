@@ -161,8 +161,8 @@ static numbers combine(dd_ew ew, bool number_first, double s, const numbers *fro
         break;
     default: n.a = -n.a, n.b = -n.b; /* NEG */
     }
-    const bool tiny = (fabs(n.a) < 1e-30) & (s != 0); /* no branches: this runs for every row and step */
-    n.unsafe = n.unsafe | out_of_range(s) | out_of_range(n.a) | out_of_range(n.b) | out_of_range(n.c) | tiny;
+    n.unsafe = n.unsafe || out_of_range(s) || out_of_range(n.a) || out_of_range(n.b) || out_of_range(n.c) ||
+               (fabs(n.a) < 1e-30 && s != 0);
     return n;
 }
 
