@@ -227,41 +227,22 @@ static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memo
     }
 }
 
-/* Two rows, or one that is read twice. */
-static void run_affine(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
+/* Two rows, or one that is read twice. With a pool, each value stays in a spare row until it is pooled into y. */
+static void run_affine(const plan *p, const member *m, const member *pool, int64_t row, int64_t n, char *memory)
 {
     const operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
+    char *between = memory + p->spare + 2 * p->spare_row;
     walk y, x, z;
-    walk_at(&y, p, &m->op[0], row, memory);
+    walk_at(&y, p, pool ? &pool->op[0] : &m->op[0], row, memory);
     walk_at(&x, p, a, row, memory);
     walk_at(&z, p, b, row, memory);
     for (int64_t r = 0; r < n; r++) {
         const made v = make(p, a, r, x.at, memory, 0), w = make(p, b, r, z.at, memory, 1);
         if (m->affine)
-            m->affine(m->width, y.at, v.x, v.n, w.x, w.n);
+            m->affine(m->width, pool ? between : y.at, v.x, v.n, w.x, w.n);
         else
             set(p, y.at, m->affine_fold(m->width, v.x, v.n, w.x, w.n));
-        if (r + 1 == n) break;
-        walk_on(p, &y);
-        walk_on(p, &x);
-        walk_on(p, &z);
-    }
-}
-
-/* A row of a LATER stays in a spare row until it is pooled. */
-static void run_pooled(const plan *p, const member *m, int64_t row, int64_t n, char *memory)
-{
-    const member *f = &p->m[m->from];
-    const operand *a = &f->op[1], *b = &f->op[f->nop > 2 ? 2 : 1];
-    char *between = memory + p->spare + 2 * p->spare_row;
-    walk y, x, z;
-    walk_at(&y, p, &m->op[0], row, memory);
-    walk_at(&x, p, a, row, memory);
-    walk_at(&z, p, b, row, memory);
-    for (int64_t r = 0; r < n; r++) {
-        const made v = make(p, a, r, x.at, memory, 0), w = make(p, b, r, z.at, memory, 1);
-        f->affine(f->width, between, v.x, v.n, w.x, w.n);
-        dd_cpu_pool_plane(m->in->attr, m->large, (float *)(void *)between, (float *)(void *)y.at);
+        if (pool) dd_cpu_pool_plane(pool->in->attr, false, (float *)(void *)between, (float *)(void *)y.at);
         if (r + 1 == n) break;
         walk_on(p, &y);
         walk_on(p, &x);
@@ -314,10 +295,10 @@ static void run_member(const plan *p, int i, int64_t row, int64_t n, char *memor
     case NUMBERS:
     case STORE: run_numbers(p, i, row, n, memory); break;
     case AFFINE:
-    case AFFINE_FOLD: run_affine(p, &p->m[i], row, n, memory); break;
+    case AFFINE_FOLD: run_affine(p, &p->m[i], NULL, row, n, memory); break;
     default:
         if (p->m[i].from >= 0)
-            run_pooled(p, &p->m[i], row, n, memory);
+            run_affine(p, &p->m[p->m[i].from], &p->m[i], row, n, memory);
         else
             run_rows(p, &p->m[i], row, n, memory);
     }
