@@ -31,6 +31,7 @@ static void find_ranges(const dd_compiled *c, range *r)
     for (size_t i = 0; i < c->nslot; i++) r[i] = (range){(int)i, -1, -1, aligned(c->slot[i].bytes)};
     for (size_t t = 0; t < c->nstep; t++) {
         const dd_command *k = &c->step[t];
+        if (k->in.kind == DD_K_ROWS) continue; /* its members follow */
         touch(&r[k->out.slot], (long)t);
         for (int j = 0; j < k->in.nsrc; j++) touch(&r[k->src[j].slot], (long)t);
     }

@@ -77,8 +77,8 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
                        .n = (int)n,
                        .k = (int)k,
                        .batch = in->dst.dim[0],
-                       .sa = in->src[0].dim[0] == 1 ? 0 : m * k,
-                       .sb = in->src[1].dim[0] == 1 ? 0 : k * n};
+                       .sa = m * k,
+                       .sb = k * n};
     dd_cpu_threads(b);
     if (p.batch > 1 && m * n * k < SMALL) {
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (p.batch * m * n * k >= DD_CPU_GRAIN)

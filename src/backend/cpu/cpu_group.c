@@ -310,7 +310,7 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     const int64_t parts = b->threads > 1 && p->outer * in->attr[1] >= DD_CPU_GRAIN ? b->threads : 1;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
     for (int64_t t = 0; t < parts; t++) {
-        char *memory = p->thread ? (char *)scratch + (size_t)t * p->thread : NULL;
+        char *memory = (char *)scratch + (size_t)t * p->thread;
         int64_t held = -1;
         for (int64_t u = p->blocks * t / parts; u < p->blocks * (t + 1) / parts; u++) {
             const int64_t row = u * p->block, n = p->outer - row < p->block ? p->outer - row : p->block;

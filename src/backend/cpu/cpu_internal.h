@@ -75,6 +75,10 @@ dd_status dd_cpu_engine_open(void **engine);
 void dd_cpu_engine_close(void *engine);
 
 double dd_cpu_peak(dd_backend *b);
+/* Multiplies and adds in registers, so many floats a round; the sum keeps the compiler from dropping them. */
+enum { DD_SPIN_PLAIN = 48, DD_SPIN_AVX2 = 12 * 8, DD_SPIN_AVX512 = 20 * 16 };
+float dd_cpu_spin_avx2(int64_t rounds, float m);
+float dd_cpu_spin_avx512(int64_t rounds, float m);
 /* Makes OpenMP and OpenBLAS use b->threads from here on; cheap when they do already. */
 void dd_cpu_threads(const dd_backend *b);
 /* x [n,m] = (l l^T)^-1 x for lower triangular l [n,n], row-major; t is f32 or f64. */

@@ -11,7 +11,7 @@
 
 typedef struct dd_kept dd_kept;
 
-/* What a transformation is: by whom and of which shape. */
+/* What a transformation is: the numbers that tell one from every other. */
 typedef struct dd_kept_form {
     int64_t number[4];
 } dd_kept_form;

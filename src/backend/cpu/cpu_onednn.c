@@ -2,10 +2,11 @@
  *
  * Convolutions and their two gradients through oneDNN 2.x; the only file that includes its header. Operands arrive
  * as plain nchw and oihw. A primitive chooses its own blocked layouts, and what differs is reordered through the
- * scratch memory of the instruction, so a launch allocates nothing.
+ * scratch memory of the instruction; oneDNN itself takes small blocks from the heap in a launch.
  *
- * The algorithm is fixed by the shape: Winograd for 3x3 with stride and padding 1 and at least 32 channels on both
- * sides, direct otherwise. oneDNN's own choice is wrong by 4 to 10 times for few channels. More padding than half
+ * Gets what cpu_winograd.c and cpu_conv_few.c leave. The algorithm is fixed by the shape: Winograd for 3x3 with stride
+ * and padding 1 and at least 32 channels on both sides, direct otherwise. oneDNN's own choice is wrong by 4 to 10 times
+ * for few channels. More padding than half
  * the kernel has no fast kernel: the image is then put on a larger canvas of zeros and padded by half the kernel. */
 #include "backend/cpu/cpu_internal.h"
 

@@ -1,44 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How fast this machine multiplies and adds in registers: the yardstick of profiles. The number of independent sums
- * that hides the latency differs between vector lengths, so two shapes are tried. */
+ * How fast this machine multiplies and adds in registers, with the vectors of the kernels: the yardstick of profiles. */
 #include "backend/cpu/cpu_internal.h"
 
 #include "base/fs.h"
 
-enum { ROUNDS = 1 << 20, TRIES = 3, SUMS = 10 };
+enum { ROUNDS = 1 << 20, TRIES = 4 };
 
-#define SPIN(name, width, rounds)                                                                                      \
-    DD_SIMD static float name(float m)                                                                                 \
-    {                                                                                                                  \
-        float a[SUMS][width], s = 0;                                                                                   \
-        for (int k = 0; k < SUMS; k++)                                                                                 \
-            for (int j = 0; j < (width); j++) a[k][j] = (float)(k + j);                                                \
-        for (int i = 0; i < (rounds); i++)                                                                             \
-            for (int k = 0; k < SUMS; k++)                                                                             \
-                for (int j = 0; j < (width); j++) a[k][j] = a[k][j] * m + 1;                                           \
-        for (int k = 0; k < SUMS; k++)                                                                                 \
-            for (int j = 0; j < (width); j++) s += a[k][j];                                                            \
-        return s;                                                                                                      \
-    }
+typedef struct spin {
+    float (*run)(int64_t rounds, float m);
+    int floats; /* of a round */
+} spin;
 
-SPIN(long_rows, 16, ROUNDS)
-SPIN(short_rows, 8, 2 * ROUNDS)
+static float plain(int64_t rounds, float m)
+{
+    float a[DD_SPIN_PLAIN], s = 0;
+    for (int j = 0; j < DD_SPIN_PLAIN; j++) a[j] = (float)j;
+    for (int64_t i = 0; i < rounds; i++)
+        for (int j = 0; j < DD_SPIN_PLAIN; j++) a[j] = a[j] * m + 1;
+    for (int j = 0; j < DD_SPIN_PLAIN; j++) s += a[j];
+    return s;
+}
+
+static spin spin_here(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    const int lanes = dd_cpu_lanes();
+    if (lanes == 16) return (spin){dd_cpu_spin_avx512, DD_SPIN_AVX512};
+    if (lanes == 8) return (spin){dd_cpu_spin_avx2, DD_SPIN_AVX2};
+#endif
+    return (spin){plain, DD_SPIN_PLAIN};
+}
 
 double dd_cpu_peak(dd_backend *b)
 {
     static volatile float sink, factor = 0.5f;
-    const double flop = 2.0 * 16 * SUMS * ROUNDS * b->threads;
+    const spin here = spin_here();
+    const double flop = 2.0 * here.floats * ROUNDS * b->threads;
     double best = 0;
-    for (int t = 0; t < 2 * TRIES; t++) {
+    for (int t = 0; t < TRIES; t++) {
         float s = 0;
         const float m = factor;
         const double start = dd_now();
 #pragma omp parallel num_threads(b->threads) reduction(+ : s)
-        s += t % 2 ? short_rows(m) : long_rows(m);
+        s += here.run(ROUNDS, m);
         const double rate = flop / (dd_now() - start);
         sink = s;
-        if (t > 1 && rate > best) best = rate; /* the first of each wakes the threads */
+        if (t > 0 && rate > best) best = rate; /* the first wakes the threads */
     }
     (void)sink;
     return best;

@@ -81,9 +81,15 @@ static dd_kept_form form_of(const dd_wino *z, const dd_wino_lanes *f)
     return (dd_kept_form){{z->c, z->o, z->turned, f->lanes}};
 }
 
+/* A chunk is one thread's; with fewer chunks than threads some have none. */
+static int64_t workers_of(const dd_wino *z, int threads)
+{
+    return z->chunks < threads ? z->chunks : threads;
+}
+
 static size_t outputs_scratch(const dd_wino *z, const dd_wino_lanes *f, int threads)
 {
-    return (size_t)(threads * (DD_WINO_POINTS * (z->v_step + z->m_step) + 2 * canvas_size(z, f))) * sizeof(float);
+    return (size_t)(workers_of(z, threads) * (DD_WINO_POINTS * (z->v_step + z->m_step) + 2 * canvas_size(z, f))) * sizeof(float);
 }
 
 typedef struct place {
@@ -100,7 +106,7 @@ static void chunk_out(const dd_wino *z, const dd_wino_lanes *f, int64_t first, i
             f->source(z, c, x + i * z->c * z->h * z->w, at.canvas,
                       at.v + c / f->lanes * z->group + (i - first) * z->tiles * f->lanes);
     for (int64_t k = 0; k < DD_WINO_POINTS; k++)
-        f->product(z, at.v + k * z->v_step, u + k * z->u_step, at.m + k * z->m_step);
+        f->product(z, (last - first) * z->tiles, at.v + k * z->v_step, u + k * z->u_step, at.m + k * z->m_step);
     for (int64_t i = first; i < last; i++)
         for (int64_t o = 0; o < z->o; o += f->lanes)
             f->result(z, o, at.m + o / f->lanes * z->group + (i - first) * z->tiles * f->lanes, bias, at.out,
@@ -125,18 +131,20 @@ static dd_status launch_outputs(dd_backend *b, const dd_instr *in, void *scratch
     const dd_kept_form form = form_of(&z, f);
     dd_kept_weights *kept = dd_kept_find(((const dd_cpu *)b->self)->kept, &form, in->in[1]);
     float *u = kept->made, *rest = scratch;
-    const int64_t panels = kept->valid ? 0 : z.wide_o / (2 * f->lanes);
+    const int64_t panels = kept->valid ? 0 : z.wide_o / (2 * f->lanes), workers = workers_of(&z, b->threads);
 #pragma omp parallel num_threads(b->threads)
     {
 #pragma omp for schedule(static)
         for (int64_t panel = 0; panel < panels; panel++) f->weights(&z, panel, in->in[1], u);
-        float *mine = rest + omp_get_thread_num() * each;
-        const place at = {mine, mine + canvas, mine + 2 * canvas, mine + 2 * canvas + DD_WINO_POINTS * z.v_step};
-        clear_margins(&z, f, at.canvas, at.v);
 #pragma omp for schedule(static)
-        for (int64_t c = 0; c < z.chunks; c++) {
-            const int64_t first = c * z.chunk, last = first + z.chunk < z.n ? first + z.chunk : z.n;
-            if (first < last) chunk_out(&z, f, first, last, in, u, at);
+        for (int64_t worker = 0; worker < workers; worker++) {
+            float *mine = rest + worker * each;
+            const place at = {mine, mine + canvas, mine + 2 * canvas, mine + 2 * canvas + DD_WINO_POINTS * z.v_step};
+            clear_margins(&z, f, at.canvas, at.v);
+            for (int64_t c = z.chunks * worker / workers; c < z.chunks * (worker + 1) / workers; c++) {
+                const int64_t first = c * z.chunk, last = first + z.chunk < z.n ? first + z.chunk : z.n;
+                chunk_out(&z, f, first, last, in, u, at);
+            }
         }
     }
     if (panels) dd_kept_confirm(kept, in->in[1]);

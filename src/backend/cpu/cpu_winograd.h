@@ -38,8 +38,8 @@ typedef struct dd_wino_lanes {
     void (*source)(const dd_wino *z, int64_t from, const float *x, float *canvas, float *v);
     /* The same for u [o,p,q], the other operand of the weights' gradient. */
     void (*gradient)(const dd_wino *z, int64_t from, const float *u, float *canvas, float *m);
-    /* M of one of the 36 points. */
-    void (*product)(const dd_wino *z, const float *v, const float *u, float *m);
+    /* M of one of the 36 points, of `rows` tiles and what fills up their last block. */
+    void (*product)(const dd_wino *z, int64_t rows, const float *v, const float *u, float *m);
     /* Channels from..from+lanes of y [o,p,q] from the 36 matrices, m as above; bias may be NULL. */
     void (*result)(const dd_wino *z, int64_t from, const float *m, const float *bias, float *canvas, float *y);
     /* D of one of the 36 points from `rows` tiles; adds to what is there unless `first`. */
