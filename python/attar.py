@@ -11,6 +11,7 @@ raises ValueError with the numbers when something does not agree.
 import hashlib
 import json
 import os
+import zipfile
 
 import numpy
 
@@ -27,6 +28,17 @@ def _unique(pairs):
     return out
 
 
+def _json(path, text):
+    """A JSON object; what is wrong with it names the file."""
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: a JSON object is expected, not {type(value).__name__}")
+    return value
+
+
 def read_safetensors(path):
     """The tensors of a safetensors file as a dict of numpy arrays."""
     with open(path, "rb") as f:
@@ -36,7 +48,7 @@ def read_safetensors(path):
     head = int.from_bytes(data[:8], "little")
     if head > min(_HEADER_LIMIT, len(data) - 8):
         raise ValueError(f"{path}: the header claims {head} bytes, {len(data) - 8} are left")
-    header = json.loads(data[8 : 8 + head].decode("utf-8"), object_pairs_hook=_unique)
+    header = _json(path, data[8 : 8 + head])
     header.pop("__metadata__", None)
     body, out, at = memoryview(data)[8 + head :], {}, 0
     for name, e in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
@@ -80,10 +92,24 @@ class Set:
             raise ValueError(f"images have shape {self.images.shape}, expected [M,C,H,W]")
         if self.labels.shape != (m,):
             raise ValueError(f"{m} images have labels of shape {self.labels.shape}")
+        if self.labels.dtype.kind not in "iu" or self.labels.min() < 0:
+            raise ValueError(f"labels are not class numbers: {self.labels.dtype} from {self.labels.min()} to {self.labels.max()}")
+        self._check_classes(int(self.labels.max()) + 1)
         if self.mean.shape != (c,) or self.std.shape != (c,) or not (self.std > 0).all():
             raise ValueError(f"{c} channels have mean {self.mean.tolist()} and std {self.std.tolist()}")
         if self.info and list(self.info.get("shape", [])) != list(self.images.shape):
             raise ValueError(f"set.json says shape {self.info.get('shape')}, the images have {list(self.images.shape)}")
+
+    def _check_classes(self, seen):
+        names, soft, m = self.class_names, self.soft_labels, len(self.labels)
+        if names is not None and len(names) < seen:
+            raise ValueError(f"label {seen - 1} in a set of {len(names)} classes")
+        if soft is not None and (soft.ndim != 2 or soft.shape[0] != m or soft.shape[1] < seen):
+            raise ValueError(f"{m} images of at least {seen} classes have soft labels of shape {soft.shape}")
+        for key in ("mean", "std"):
+            given = self.info.get(key)
+            if given is not None and len(given) != self.images.shape[1]:
+                raise ValueError(f"set.json gives {key} {given} for {self.images.shape[1]} channels")
 
     @property
     def pixels(self):
@@ -101,11 +127,16 @@ class Set:
 def load(path):
     """A Set from a folder or an .npz file."""
     if os.path.isfile(path):
-        with numpy.load(path, allow_pickle=False) as z:
-            return Set({k: z[k] for k in z.files}, {})
+        try:
+            with numpy.load(path, allow_pickle=False) as z:
+                arrays = {k: z[k] for k in z.files}
+        except (ValueError, AttributeError, zipfile.BadZipFile) as e:
+            raise ValueError(f"{path}: no readable .npz file: {e}") from None
+        return Set(arrays, {})
     tensors = os.path.join(path, "set.safetensors")
-    with open(os.path.join(path, "set.json"), encoding="utf-8") as f:
-        info = json.load(f, object_pairs_hook=_unique)
+    recipe = os.path.join(path, "set.json")
+    with open(recipe, "rb") as f:
+        info = _json(recipe, f.read())
     if info.get("format", "attar-set-1") != "attar-set-1":
         raise ValueError(f"{path}: format {info['format']!r}, this reader knows 'attar-set-1'")
     with open(tensors, "rb") as f:

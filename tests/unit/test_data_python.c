@@ -69,6 +69,22 @@ static void reader_agrees(void **state)
              "try:\n    load(\"%s\")\nexcept ValueError as e:\n    sys.exit(\"SHA-256\" not in str(e))\nsys.exit(1)",
              dir, dir);
     assert_true(python(code));
+    snprintf(code, sizeof code,
+             "import numpy as np, sys\nfrom attar import Set, load\nz = dict(np.load(\"%s/s.npz\"))\n"
+             "def refused(words, change, info={}):\n"
+             "    try:\n        Set({**z, **change}, info)\n"
+             "    except ValueError as e:\n        assert words in str(e), e\n        return\n"
+             "    sys.exit(words + \": not refused\")\n"
+             "refused(\"label 2143289344\", {\"labels\": np.full(20, 2143289344)}, {\"class_names\": [\"a\"] * 10,"
+             " \"shape\": list(z[\"images\"].shape)})\n"
+             "refused(\"not class numbers\", {\"labels\": np.full(20, -1)})\n"
+             "refused(\"soft labels of shape\", {\"soft_labels\": np.zeros((3, 10))})\n"
+             "refused(\"for 1 channels\", {}, {\"std\": [1, 2], \"shape\": list(z[\"images\"].shape)})\n"
+             "open(\"%s/cut.npz\", \"wb\").write(open(\"%s/s.npz\", \"rb\").read()[:300])\n"
+             "try:\n    load(\"%s/cut.npz\")\nexcept ValueError as e:\n    sys.exit(\"cut.npz\" not in str(e))\n"
+             "sys.exit(1)",
+             dir, dir, dir, dir);
+    assert_true(python(code));
     if (python("import sys, importlib.util as u; sys.exit(u.find_spec(\"torch\") is None)")) {
         snprintf(code, sizeof code,
                  "import torch, numpy as np\nz = np.load(\"%s/s.npz\")\n"
