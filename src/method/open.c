@@ -164,6 +164,8 @@ static dd_status open_run(dd_driver *d)
     d->r.items = d->items;
     d->r.nitems = d->nitems;
     d->r.ipc = d->o.ipc;
+    d->r.going_on = dd_driver_going_on;
+    d->r.self = d;
     d->r.net = d->net;
     d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
     DD_TRY(dd_synset_new(&d->r.syn, d->o.ipc * data->classes, data));
