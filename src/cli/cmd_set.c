@@ -86,7 +86,8 @@ static dd_status may_write(const flags *f, const char *dir)
     struct stat st;
     if (lstat(f->out, &st) != 0) return DD_OK;
     if (file ? !S_ISREG(st.st_mode) : !S_ISDIR(st.st_mode))
-        return dd_fail(DD_EEXIST, "export: %s is no regular %s; choose another --out", f->out, file ? "file" : "folder");
+        return dd_fail(DD_EEXIST, "export: %s is no regular %s; choose another --out", f->out,
+                       file ? "file" : "folder");
     for (size_t i = 0; i < DD_LEN(own); i++)
         if (same_file(&st, dir, own[i]))
             return dd_fail(DD_EINVAL, "export: %s belongs to the set that is exported; choose another --out", f->out);

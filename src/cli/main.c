@@ -39,7 +39,8 @@ static dd_status help(int argc, char **argv)
         return help(0, argv);
     if (argv[0][0] == '-')
         return dd_fail(DD_EINVAL,
-                       "help: %s does not stand here; it takes a command, or --man, or --completion SHELL, alone", argv[0]);
+                       "help: %s does not stand here; it takes a command, or --man, or --completion SHELL, alone",
+                       argv[0]);
     if (argc > 1) return dd_fail(DD_EINVAL, "help: \"%s\" is one argument too many", argv[1]);
     DD_TRY(find_command(&c, argv[0]));
     dd_help_command(stdout, c);

@@ -117,7 +117,8 @@ static dd_status interrupted(const dd_driver *d)
                        "; a checkpoint is in %s, the same command with --resume goes on",
                        d->done, d->o.iterations, d->o.out);
     return dd_fail(DD_EINTERRUPTED,
-                   "interrupted before the first checkpoint; the same command with --resume begins again in %s", d->o.out);
+                   "interrupted before the first checkpoint; the same command with --resume begins again in %s",
+                   d->o.out);
 }
 
 static dd_status evaluate_now(dd_driver *d)
@@ -126,8 +127,8 @@ static dd_status evaluate_now(dd_driver *d)
     const bool test = d->o.paper_compatible;
     expect_epochs(d, 1);
     const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
-                       test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval, &d->protocol,
-                       1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d);
+                                    test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval,
+                                    &d->protocol, 1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d);
     expect_epochs(d, 0);
     DD_TRY(s);
     d->accuracy = e.mean;
@@ -264,7 +265,8 @@ static dd_status nothing_to_lose(const dd_driver *d)
     char set[1024];
     DD_TRY(dd_path_join(set, sizeof set, d->o.out, "set.safetensors"));
     if (!d->o.iterations || !dd_exists(set)) return DD_OK;
-    return dd_fail(DD_EEXIST, "%s holds a finished set but no checkpoint to go on from; choose another --out", d->o.out);
+    return dd_fail(DD_EEXIST, "%s holds a finished set but no checkpoint to go on from; choose another --out",
+                   d->o.out);
 }
 
 static dd_status run(dd_driver *d)

@@ -101,11 +101,13 @@ static dd_status name_data(dd_driver *d)
     }
     char *full = realpath(d->o.data, NULL);
     const char *from = full ? full : d->o.data;
-    const bool fits = strlen(from) < sizeof d->data_name;
+    const size_t length = strlen(from);
+    const bool fits = length < sizeof d->data_name;
     if (fits) snprintf(d->data_name, sizeof d->data_name, "%s", from);
     free(full);
-    return fits ? DD_OK
-                : dd_fail(DD_EINVAL, "the path of the data is too long: at most %d characters", DD_OPT_TEXT - 1);
+    return fits
+               ? DD_OK
+               : dd_fail(DD_EINVAL, "the path of the data has %zu characters, at most %d fit", length, DD_OPT_TEXT - 1);
 }
 
 static dd_status open_data(dd_driver *d)
