@@ -5,6 +5,7 @@
 #include "backend/cpu/cpu_internal.h"
 
 #include "backend/cpu/cpu_loops.h"
+#include "backend/cpu/cpu_numbers.h"
 #include "backend/cpu/cpu_rows.h"
 #include "base/memory.h"
 
@@ -42,7 +43,8 @@ typedef struct member {
     const dd_instr *in;
     way way;
     int nop, wide; /* NUMBERS, STORE: op[wide] is the row, the other operand the number */
-    int place;     /* of its numbers among those of the thread */
+    int place;     /* of its numbers among those of the thread; 0: of rows that are the value itself */
+    bool shift;    /* NUMBERS, STORE: the steps before are additions */
     int from;      /* POOL: the LATER it reads; -1: none */
     operand op[DD_INSTR_SRC];
     int64_t width;
@@ -124,46 +126,15 @@ static double get(const plan *p, const char *x)
     return p->size == sizeof(float) ? (double)*(const float *)(const void *)x : *(const double *)(const void *)x;
 }
 
-/* The numbers of a row: its value is (x + c) a + b, the last step of the way there has the operand s. */
-typedef struct numbers {
-    double c, a, b, s;
-    bool unsafe; /* the steps one by one may give something else: beyond the range of floats, or not finite */
-} numbers;
-
-static const numbers plain = {0, 1, 0, 0, false};
-
-static numbers *numbers_of(const plan *p, int i, char *memory)
+static dd_numbers numbers_at(const plan *p, int place, char *memory)
 {
-    return (numbers *)(void *)(memory + p->first_numbers + (size_t)p->m[i].place * p->numbers);
+    return dd_numbers_at((double *)(void *)(memory + p->first_numbers + (size_t)place * p->numbers), p->block);
 }
 
-static bool out_of_range(double v)
+/* Of member i; -1: of a row that is the value itself. */
+static dd_numbers numbers_of(const plan *p, int i, char *memory)
 {
-    return !(fabs(v) < 1e30);
-}
-
-/* The numbers after one more step. x - m stays one subtraction, so that a row in memory whose elements are all equal
- * becomes exactly 0 less its mean. */
-static numbers combine(dd_ew ew, bool number_first, double s, const numbers *from)
-{
-    numbers n = *from;
-    const bool shift = n.a == 1 && n.b == 0;
-    n.s = s;
-    switch (ew) {
-    case DD_EW_ADD: *(shift ? &n.c : &n.b) += s; break;
-    case DD_EW_MUL: n.a *= s, n.b *= s; break;
-    case DD_EW_DIV: n.a /= s, n.b /= s; break;
-    case DD_EW_SUB:
-        if (number_first)
-            n.a = -n.a, n.b = s - n.b;
-        else
-            *(shift ? &n.c : &n.b) -= s;
-        break;
-    default: n.a = -n.a, n.b = -n.b; /* NEG */
-    }
-    n.unsafe = n.unsafe || out_of_range(s) || out_of_range(n.a) || out_of_range(n.b) || out_of_range(n.c) ||
-               (fabs(n.a) < 1e-30 && s != 0);
-    return n;
+    return numbers_at(p, i < 0 ? 0 : p->m[i].place, memory);
 }
 
 /* The value of member i in row r of the block step by step; x is the row it is made from. */
@@ -171,7 +142,7 @@ static void step_by_step(const plan *p, int i, int64_t r, const char *x, char *m
 {
     const member *m = &p->m[i];
     const int from = m->op[m->wide].numbers;
-    const double s = numbers_of(p, i, memory)[r].s;
+    const double s = numbers_of(p, i, memory).s[r];
     const float single = (float)s;
     const void *number = p->size == sizeof single ? (const void *)&single : (const void *)&s;
     if (from >= 0)
@@ -189,29 +160,40 @@ typedef struct made {
     double n[3];
 } made;
 
-static made make(const plan *p, const operand *o, int64_t r, const char *x, char *memory, int k)
+static made make(const plan *p, const operand *o, const dd_numbers *n, int64_t r, const char *x, char *memory, int k)
 {
-    const numbers *n = o->numbers < 0 ? &plain : numbers_of(p, o->numbers, memory) + r;
-    if (!n->unsafe) return (made){x, {n->c, n->a, n->b}};
+    if (n->unsafe[r] == 0) return (made){x, {n->c[r], n->a[r], n->b[r]}};
     char *y = memory + p->spare + (size_t)k * p->spare_row;
     step_by_step(p, o->numbers, r, x, memory, y);
     return (made){y, {0, 1, 0}};
+}
+
+/* The numbers that an operand has in n rows. */
+static void take(const plan *p, const operand *o, int64_t row, int64_t n, char *memory, double *to)
+{
+    walk w;
+    walk_at(&w, p, o, row, memory);
+    if (o->steady && p->size == sizeof(float)) {
+        const float *x = (const float *)(const void *)w.at;
+        for (int64_t r = 0; r < n; r++) to[r] = (double)x[r * o->row];
+        return;
+    }
+    for (int64_t r = 0; r < n; r++) {
+        to[r] = get(p, w.at);
+        if (r + 1 < n) walk_on(p, &w);
+    }
 }
 
 static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memory)
 {
     const member *m = &p->m[i];
     const operand *x = &m->op[m->wide];
-    const bool has_number = m->nop == 3;
-    const numbers *from = x->numbers < 0 ? &plain : numbers_of(p, x->numbers, memory);
-    numbers *to = numbers_of(p, i, memory);
-    walk s;
-    if (has_number) walk_at(&s, p, &m->op[3 - m->wide], row, memory);
-    for (int64_t r = 0; r < n; r++) {
-        to[r] = combine(m->in->ew, m->wide == 2, has_number ? get(p, s.at) : 0, from);
-        if (x->numbers >= 0) from++;
-        if (has_number && r + 1 < n) walk_on(p, &s);
-    }
+    const dd_numbers from = numbers_of(p, x->numbers, memory), to = numbers_of(p, i, memory);
+    if (m->nop == 3)
+        take(p, &m->op[3 - m->wide], row, n, memory, to.s);
+    else
+        memset(to.s, 0, (size_t)n * sizeof *to.s);
+    dd_numbers_step(m->in->ew, m->wide == 2, m->shift, n, &from, &to);
     if (m->way != STORE) return;
     operand own = *x;
     own.numbers = i;
@@ -219,7 +201,7 @@ static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memo
     walk_at(&y, p, &m->op[0], row, memory);
     walk_at(&base, p, x, row, memory);
     for (int64_t r = 0; r < n; r++) {
-        const made v = make(p, &own, r, base.at, memory, 0);
+        const made v = make(p, &own, &to, r, base.at, memory, 0);
         p->store(m->width, y.at, v.x, v.n, v.x, v.n);
         if (r + 1 == n) break;
         walk_on(p, &y);
@@ -231,13 +213,14 @@ static void run_numbers(const plan *p, int i, int64_t row, int64_t n, char *memo
 static void run_affine(const plan *p, const member *m, const member *pool, int64_t row, int64_t n, char *memory)
 {
     const operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
+    const dd_numbers na = numbers_of(p, a->numbers, memory), nb = numbers_of(p, b->numbers, memory);
     char *between = memory + p->spare + 2 * p->spare_row;
     walk y, x, z;
     walk_at(&y, p, pool ? &pool->op[0] : &m->op[0], row, memory);
     walk_at(&x, p, a, row, memory);
     walk_at(&z, p, b, row, memory);
     for (int64_t r = 0; r < n; r++) {
-        const made v = make(p, a, r, x.at, memory, 0), w = make(p, b, r, z.at, memory, 1);
+        const made v = make(p, a, &na, r, x.at, memory, 0), w = make(p, b, &nb, r, z.at, memory, 1);
         if (m->affine)
             m->affine(m->width, pool ? between : y.at, v.x, v.n, w.x, w.n);
         else
@@ -312,6 +295,8 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     for (int64_t t = 0; t < parts; t++) {
         char *memory = (char *)scratch + (size_t)t * p->thread;
         int64_t held = -1;
+        const dd_numbers plain = numbers_at(p, 0, memory);
+        dd_numbers_plain(&plain, p->block);
         for (int64_t u = p->blocks * t / parts; u < p->blocks * (t + 1) / parts; u++) {
             const int64_t row = u * p->block, n = p->outer - row < p->block ? p->outer - row : p->block;
             for (int i = 0; i < p->n; i++) run_member(p, i, row, n, memory, &held);
@@ -373,6 +358,14 @@ static bool is_number(const dd_instr *in, int j)
     return in->src[j].stride[in->src[j].rank - 1] == 0;
 }
 
+/* Whether all steps that make the value of member i from a row are row + number or row - number. */
+static bool additions(const plan *p, int i)
+{
+    if (i < 0) return true;
+    const member *m = &p->m[i];
+    return m->shift && (m->in->ew == DD_EW_ADD || (m->in->ew == DD_EW_SUB && m->wide == 1));
+}
+
 /* A member whose readers compute it, or one that reads such a member. */
 static void choose_affine(const plan *p, member *m, const dd_rows *f)
 {
@@ -402,6 +395,7 @@ static void choose_affine(const plan *p, member *m, const dd_rows *f)
         m->affine_fold = in->kind == DD_K_SUM ? f->affine_sum : f->affine_dot;
     } else if (in->ew == DD_EW_NEG || (in->nsrc == 2 && (is_number(in, 0) || is_number(in, 1)))) {
         m->way = spared ? NUMBERS : STORE;
+        m->shift = additions(p, m->op[m->wide].numbers);
     } else {
         m->way = AFFINE;
         m->affine = gate ? f->affine_gate : f->affine[in->ew];
@@ -459,7 +453,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     const int n = (int)in->attr[2];
     const int64_t len = in->attr[1];
     const dd_dtype t = in->member[0]->dst.dtype;
-    int places = 0;
+    int places = 1;
     size_t image = 0;
     const dd_rows *f = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
     plan *p = dd_alloc(1, sizeof *p + (size_t)n * sizeof p->m[0]);
@@ -472,7 +466,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     p->size = dd_dtype_size(t);
     p->store = f->affine_store;
     p->buffer = round_up((size_t)(p->block * len) * p->size);
-    p->numbers = round_up((size_t)p->block * sizeof(numbers));
+    p->numbers = round_up((size_t)p->block * DD_NUMBERS * sizeof(double));
     p->spare_row = round_up((size_t)len * p->size);
     for (int i = 0; i < n; i++) {
         plan_member(p, &p->m[i], in->member[i], f);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How fast this machine multiplies and adds in registers, with the vectors of the kernels: the yardstick of profiles. */
+ * How fast this machine multiplies and adds in registers, with the vectors of the kernels: the yardstick of profiles.
+ */
 #include "backend/cpu/cpu_internal.h"
 
 #include "base/fs.h"
