@@ -17,7 +17,7 @@ typedef enum dd_option_type {
     DD_OPT_CHOICE  /* char[DD_OPT_TEXT], one of `choices` ("a|b|c") */
 } dd_option_type;
 
-#define DD_OPT_TEXT 256
+#define DD_OPT_TEXT 1024
 
 /* A table ends with a row whose name is NULL. */
 typedef struct dd_option {

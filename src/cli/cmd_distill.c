@@ -22,7 +22,8 @@ const dd_option dd_distill_flags[] = {
     {"data", DD_OPT_STRING, AT(d.data), "", 0, 0, "NAME|PATH", "a known data set, a folder or an .npz file; required"},
     DD_CLI_DIR_ROW(flags, from),
     {"ipc", DD_OPT_INT, AT(d.ipc), "1", 1, 10000, NULL, "synthetic images per class"},
-    {"out", DD_OPT_STRING, AT(d.out), "", 0, 0, "DIR", "folder that receives the set; required"},
+    {"out", DD_OPT_STRING, AT(d.out), "", 0, 0, "DIR",
+     "folder that receives the set; required, but not by plan and profile"},
     {"seed", DD_OPT_INT, AT(d.seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
     {"iterations", DD_OPT_INT, AT(d.iterations), "-1", -1, 1e9, NULL, "iterations; -1 is the method's own number"},
     {"net", DD_OPT_STRING, AT(d.net), "convnet", 0, 0, "SPEC", "NAME or NAME:KEY=VALUE,...; attar nets lists them"},
@@ -69,6 +70,8 @@ static void catch_signals(void)
     a.sa_flags = (int)SA_RESETHAND | SA_RESTART;
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+    struct sigaction was;
+    if (sigaction(SIGHUP, NULL, &was) == 0 && was.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL); /* not nohup's */
 }
 
 typedef struct screen {
@@ -82,16 +85,28 @@ static void end_line(screen *s)
     s->dirty = false;
 }
 
-static void print_progress(screen *s, const dd_progress *p)
+static void print_line(screen *s, const char *text)
 {
-    char acc[32] = "";
-    const long eta = p->eta > 0 && p->eta < 1e8 ? (long)p->eta : 0;
-    if (p->accuracy >= 0) snprintf(acc, sizeof acc, "  accuracy %.1f %%", 100 * p->accuracy);
-    fprintf(stderr, "%s%lld/%lld  loss %.5g%s  %.3g it/s  %ld:%02ld:%02ld left%s", s->tty ? "\r\033[K" : "",
-            (long long)p->iteration, (long long)p->iterations, p->loss, acc, p->rate, eta / 3600, eta / 60 % 60,
-            eta % 60, s->tty ? "" : "\n");
+    fprintf(stderr, "%s%s%s", s->tty ? "\r\033[K" : "", text, s->tty ? "" : "\n");
     s->dirty = s->tty;
     fflush(stderr);
+}
+
+static void print_progress(screen *s, const dd_progress *p)
+{
+    char acc[32] = "", left[32], line[200];
+    const long eta = p->eta > 0 && p->eta < 1e8 ? (long)p->eta : 0;
+    snprintf(left, sizeof left, "%ld:%02ld:%02ld left", eta / 3600, eta / 60 % 60, eta % 60);
+    if (p->accuracy >= 0) snprintf(acc, sizeof acc, "  accuracy %.1f %%", 100 * p->accuracy);
+    if (p->epochs)
+        snprintf(line, sizeof line, "evaluating: epoch %lld of %lld  %s", (long long)p->epoch, (long long)p->epochs,
+                 left);
+    else if (p->rate <= 0)
+        snprintf(line, sizeof line, "preparing");
+    else
+        snprintf(line, sizeof line, "%lld/%lld  loss %.5g%s  %.3g it/s  %s", (long long)p->iteration,
+                 (long long)p->iterations, p->loss, acc, p->rate, left);
+    print_line(s, line);
 }
 
 static bool on_progress(void *self, const dd_progress *p)
@@ -220,8 +235,6 @@ dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
     catch_signals();
     dd_status st = dd_distill(&r, &f.d);
     end_line(&s);
-    if (st == DD_EINTERRUPTED)
-        return dd_fail(st, "interrupted; a checkpoint is in %s, the same command with --resume goes on", f.d.out);
     if (st != DD_OK) return st;
     if (f.json)
         print_json(&f, &r);

@@ -111,19 +111,62 @@ static dd_status find_protocol(job *j, const flags *f)
     return st;
 }
 
+/* A number of the recorded protocol; false: none is recorded. DD_EFORMAT: it is none. */
+static dd_status recorded(const dd_synset *s, const char *dir, const char *key, double least, double most, double *out,
+                          bool *found)
+{
+    char text[64];
+    *found = dd_synset_fact(s, key, text, sizeof text) == DD_OK;
+    if (!*found) return DD_OK;
+    if (recall_real(s, key, out) && *out >= least && *out <= most) return DD_OK;
+    return dd_fail(DD_EFORMAT,
+                   "%s/set.json: %s is \"%s\", it must be a number from %.9g to %.9g; correct it or name another "
+                   "protocol",
+                   dir, key, text, least, most);
+}
+
+/* The recorded protocol is the named one, but for its epochs; what an edit made of it is said. */
+static dd_status check_protocol(job *j, const flags *f, const char *dir)
+{
+    const dd_protocol *p = &j->protocol;
+    const struct {
+        const char *key;
+        double named;
+    } rows[] = {{"protocol.batch", (double)p->batch},
+                {"protocol.lr", p->lr},
+                {"protocol.momentum", p->momentum},
+                {"protocol.weight_decay", p->weight_decay}};
+    double v = 0;
+    bool found;
+    for (size_t i = 0; i < DD_LEN(rows); i++) {
+        DD_TRY(recorded(j->set, dir, rows[i].key, 0, 1e9, &v, &found));
+        if (found && v != rows[i].named)
+            fprintf(stderr, "note: set.json records %s %g, protocol %s has %g and is used\n", rows[i].key, v, p->name,
+                    rows[i].named);
+    }
+    DD_TRY(recorded(j->set, dir, "protocol.epochs", 0, 1e6, &v, &found));
+    if (f->epochs >= 0)
+        j->protocol.epochs = f->epochs;
+    else if (found)
+        j->protocol.epochs = (int64_t)v;
+    return DD_OK;
+}
+
 static dd_status prepare(job *j, flags *f, const char *dir)
 {
-    double epochs;
+    char name[32];
     DD_TRY(dd_synset_load(&j->set, dir));
     DD_TRY(open_data(j, f));
     DD_TRY(check_match(j->set, j->data));
     recall(j->set, f->net, "net", "convnet");
     recall(j->set, f->protocol, "protocol.name", "dsa");
+    const bool same =
+        dd_synset_fact(j->set, "protocol.name", name, sizeof name) == DD_OK && strcmp(name, f->protocol) == 0;
     DD_TRY(find_protocol(j, f));
-    if (f->epochs >= 0)
+    if (same)
+        DD_TRY(check_protocol(j, f, dir));
+    else if (f->epochs >= 0)
         j->protocol.epochs = f->epochs;
-    else if (recall_real(j->set, "protocol.epochs", &epochs) && epochs >= 1)
-        j->protocol.epochs = (int64_t)epochs;
     j->recorded = recall_real(j->set, "result.mean", &j->mean) && recall_real(j->set, "result.std", &j->std);
     return dd_backend_open(&j->backend, f->backend, (int)f->threads);
 }

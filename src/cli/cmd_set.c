@@ -69,12 +69,30 @@ dd_status dd_cmd_info(const dd_command *c, int argc, char **argv)
     return DD_OK;
 }
 
-/* A folder that holds nothing may be filled. */
-static dd_status nothing_there(const char *path)
+static bool same_file(const struct stat *a, const char *dir, const char *name)
 {
+    char path[DD_OPT_TEXT + 32];
+    struct stat b;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return stat(path, &b) == 0 && a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+}
+
+/* What must not be written over, with --force or without: links and devices, a folder by a file or the other way
+ * round, the set itself. A folder that holds nothing may be filled. */
+static dd_status may_write(const flags *f, const char *dir)
+{
+    static const char *const own[] = {".", "set.safetensors", "set.json", "grid.png", "config.json", "run.json"};
+    const bool file = strcmp(f->to, "npz") == 0;
     struct stat st;
-    if (stat(path, &st) != 0 || (S_ISDIR(st.st_mode) && rmdir(path) == 0)) return DD_OK;
-    return dd_fail(DD_EEXIST, "export: %s exists; choose another --out, or write over it with --force", path);
+    if (lstat(f->out, &st) != 0) return DD_OK;
+    if (file ? !S_ISREG(st.st_mode) : !S_ISDIR(st.st_mode))
+        return dd_fail(DD_EEXIST, "export: %s is no regular %s; choose another --out", f->out,
+                       file ? "file" : "folder");
+    for (size_t i = 0; i < DD_LEN(own); i++)
+        if (same_file(&st, dir, own[i]))
+            return dd_fail(DD_EINVAL, "export: %s belongs to the set that is exported; choose another --out", f->out);
+    if (f->force || (S_ISDIR(st.st_mode) && rmdir(f->out) == 0)) return DD_OK;
+    return dd_fail(DD_EEXIST, "export: %s exists; choose another --out, or write over it with --force", f->out);
 }
 
 dd_status dd_cmd_export(const dd_command *c, int argc, char **argv)
@@ -85,7 +103,7 @@ dd_status dd_cmd_export(const dd_command *c, int argc, char **argv)
     memset(&f, 0, sizeof f);
     DD_TRY(dd_cli_parse(c, &f, &p, 1, false, argc, argv));
     if (!f.out[0]) return dd_fail(DD_EINVAL, "export: --out is required: a file for npz, a folder for pt and png");
-    if (!f.force) DD_TRY(nothing_there(f.out));
+    DD_TRY(may_write(&f, p.args[0]));
     DD_TRY(dd_synset_load(&s, p.args[0]));
     dd_status st = dd_synset_export(s, f.to, f.out);
     if (st == DD_OK) printf("%lld images written to %s as %s\n", (long long)s->m, f.out, f.to);

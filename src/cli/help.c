@@ -92,11 +92,16 @@ void dd_help_main(FILE *f)
           "  --help     show this text\n"
           "  --version  show the version and how it was built\n\n"
           "A first set takes seconds:\n"
-          "  attar distill --data digits --ipc 1 --out runs/digits\n"
+          "  attar distill --data digits --net convnet:depth=2,width=32 --iterations 200 \\\n"
+          "      --set lr_img=1 --eval-epochs 200 --out runs/digits\n"
           "  attar eval runs/digits\n\n"
           "attar help --man prints the manual page, attar help --completion bash|zsh|fish\n"
-          "a completion script.\n",
+          "a completion script.\n\nExit status:\n",
           f);
+    for (size_t i = 0; i < DD_LEN(statuses); i++) {
+        const int n = fprintf(f, "  %s", statuses[i].left);
+        dd_wrap(f, statuses[i].right, 10, n);
+    }
 }
 
 void dd_help_command(FILE *f, const dd_command *c)

@@ -2,6 +2,7 @@
  *
  * The way from argv to an exit status. */
 #include "cli/cli.h"
+#include <signal.h>
 #include <string.h>
 
 enum { MOST_COMMANDS = 32 };
@@ -34,8 +35,11 @@ static dd_status help(int argc, char **argv)
         if (argc != 2) return dd_fail(DD_EINVAL, "help --completion needs a shell: bash, zsh or fish");
         return dd_completion(stdout, argv[1]);
     }
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "help") == 0)
+        return help(0, argv);
     if (argv[0][0] == '-')
-        return dd_fail(DD_EINVAL, "help: there is no option %s; it takes a command, --man or --completion SHELL",
+        return dd_fail(DD_EINVAL,
+                       "help: %s does not stand here; it takes a command, or --man, or --completion SHELL, alone",
                        argv[0]);
     if (argc > 1) return dd_fail(DD_EINVAL, "help: \"%s\" is one argument too many", argv[1]);
     DD_TRY(find_command(&c, argv[0]));
@@ -53,6 +57,8 @@ static dd_status run(int argc, char **argv)
         printf("attar %s\n%s\n", dd_version(), dd_build_info());
         return DD_OK;
     }
+    if (argv[1][0] == '-')
+        return dd_fail(DD_EINVAL, "there is no option %s before the command; there are --help and --version", argv[1]);
     DD_TRY(find_command(&c, argv[1]));
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -90,6 +96,7 @@ static void complain(const char *message)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows past the shell's limit is an error like a full disk */
     dd_status st = run(argc, argv);
     /* fclose reports what a full disk or a closed pipe made of our output. */
     bool lost = ferror(stdout) != 0;

@@ -4,6 +4,7 @@
  * rows of datasets.def. */
 #include "base/fs.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "data/data_internal.h"
 #include "attar/options.h"
 #include <math.h>
@@ -199,6 +200,15 @@ static dd_status find(const char *word, const dd_data_opts *o, const kind **k, c
     return st;
 }
 
+static dd_status readable(const char *dir)
+{
+    char **names;
+    size_t n;
+    DD_TRY(dd_list_dir(dir, &names, &n));
+    dd_list_free(names, n);
+    return DD_OK;
+}
+
 static dd_status load_path(dd_dataset *d, const char *path, const dd_data_opts *o)
 {
     char xz[DD_PATH + 32];
@@ -210,6 +220,7 @@ static dd_status load_path(dd_dataset *d, const char *path, const dd_data_opts *
     default: break;
     }
     if (!dd_is_dir(path)) return dd_fail(DD_EFORMAT, "%s is neither a folder nor an .npz file", path);
+    DD_TRY(readable(path));
     snprintf(xz, sizeof xz, "%s/data_batch_1.bin.xz", path);
     if (dd_exists(xz))
         return dd_fail(DD_ENOTFOUND,
@@ -229,27 +240,61 @@ static dd_status row_names(dd_dataset *d, const kind *k)
     return dd_class_names_copy(d, names);
 }
 
-static dd_status no_empty_class(const dd_dataset *d)
+static int64_t in_class(const dd_split *s, int64_t k)
 {
+    return s->class_first[k + 1] - s->class_first[k];
+}
+
+static void warn(dd_dataset *d, const char *text)
+{
+    const size_t at = strlen(d->warning);
+    snprintf(d->warning + at, sizeof d->warning - at, "%s%s", at ? "; " : "", text);
+}
+
+static dd_status names_are_text(const dd_dataset *d)
+{
+    char what[64];
     for (int64_t k = 0; k < d->classes; k++) {
-        if (d->train.class_first[k + 1] == d->train.class_first[k])
-            return dd_fail(DD_EFORMAT, "%s: class %lld, \"%s\", has no training items", d->source, (long long)k,
-                           d->class_names[k]);
+        snprintf(what, sizeof what, "the name of class %lld", (long long)k);
+        DD_TRY(dd_utf8_check(what, d->class_names[k]));
     }
+    return DD_OK;
+}
+
+/* fifth: the test items were taken from the only part there is. */
+static dd_status no_empty_class(dd_dataset *d, bool fifth)
+{
+    char text[160];
+    int64_t untested = 0, first = 0;
+    for (int64_t k = 0; k < d->classes; k++) {
+        if (in_class(&d->test, k) == 0 && untested++ == 0) first = k;
+        if (in_class(&d->train, k)) continue;
+        if (fifth && in_class(&d->test, k))
+            return dd_fail(DD_EFORMAT,
+                           "%s: class %lld, \"%s\", has one item, which the fifth held out for testing took; give it "
+                           "more, or a test part of its own",
+                           d->source, (long long)k, d->class_names[k]);
+        return dd_fail(DD_EFORMAT, "%s: class %lld, \"%s\", has no training items", d->source, (long long)k,
+                       d->class_names[k]);
+    }
+    if (!untested) return DD_OK;
+    snprintf(text, sizeof text, "%lld of %lld classes have no test items, the first is \"%.60s\"", (long long)untested,
+             (long long)d->classes, d->class_names[first]);
+    warn(d, text);
     return DD_OK;
 }
 
 /* Says once more what the user should know about a test part that was not there. */
 static dd_status test_part(dd_dataset *d, bool own_split)
 {
-    int64_t all = d->train.n;
+    const int64_t all = d->train.n;
+    char text[160];
     if (d->test.n) return DD_OK;
     DD_TRY(dd_split_fifth(d));
-    size_t at = strlen(d->warning);
-    if (!own_split)
-        snprintf(d->warning + at, sizeof d->warning - at,
-                 "%sno test part was found: every fifth item in class order, %lld of %lld, is held out for testing",
-                 at ? "; " : "", (long long)d->test.n, (long long)all);
+    snprintf(text, sizeof text,
+             "no test part was found: every fifth item in class order, %lld of %lld, is held out for testing",
+             (long long)d->test.n, (long long)all);
+    if (!own_split) warn(d, text);
     return DD_OK;
 }
 
@@ -299,10 +344,12 @@ static dd_status finish(dd_dataset *d, const kind *k, bool by_name, const dd_dat
                        (long long)k->c, (long long)k->h, (long long)k->w, (long long)k->classes);
     if (!row_fits(d, k)) k = NULL;
     if (!d->class_names) DD_TRY(k ? row_names(d, k) : dd_class_names_numbered(d));
+    const bool fifth = d->test.n == 0;
     DD_TRY(test_part(d, k && k->how == embedded));
     DD_TRY(dd_split_index(d, &d->train));
     DD_TRY(dd_split_index(d, &d->test));
-    DD_TRY(no_empty_class(d));
+    DD_TRY(no_empty_class(d, fifth));
+    DD_TRY(names_are_text(d));
     DD_TRY(dd_normalise(d, o->normalise, k ? k->mean : NULL, k ? k->std : NULL));
     DD_TRY(finite_pixels(d));
     dd_dataset_hash(d);

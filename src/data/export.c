@@ -173,13 +173,53 @@ static dd_status distinct_folders(const dd_synset *s)
     return DD_OK;
 }
 
+/* Another set's pictures must not stand among these. */
+static dd_status only_our_folders(const dd_synset *s, const char *dir)
+{
+    char **names, ours[256];
+    size_t n;
+    dd_status st = DD_OK;
+    if (!dd_is_dir(dir)) return DD_OK;
+    DD_TRY(dd_list_dir(dir, &names, &n));
+    for (size_t i = 0; i < n && st == DD_OK; i++) {
+        bool known = false;
+        for (int64_t k = 0; k < s->classes && !known; k++) {
+            folder_name(s->class_names[k], k, ours, sizeof ours);
+            known = strcmp(names[i], ours) == 0;
+        }
+        if (!known)
+            st = dd_fail(DD_EEXIST, "%s holds \"%s\", which is none of this set's classes; choose another folder", dir,
+                         names[i]);
+    }
+    dd_list_free(names, n);
+    return st;
+}
+
+/* An earlier export may have written more pictures of a class. */
+static dd_status drop_older(const dd_synset *s, const char *dir, const int64_t *seen)
+{
+    char name[256], folder[DD_PATH], file[32], path[DD_PATH];
+    for (int64_t k = 0; k < s->classes; k++) {
+        folder_name(s->class_names[k], k, name, sizeof name);
+        DD_TRY(dd_path_join(folder, sizeof folder, dir, name));
+        for (int64_t i = seen[k];; i++) {
+            snprintf(file, sizeof file, "%03lld.png", (long long)i);
+            DD_TRY(dd_path_join(path, sizeof path, folder, file));
+            if (remove(path) != 0) break;
+        }
+    }
+    return DD_OK;
+}
+
 static dd_status export_png(const dd_synset *s, const char *dir)
 {
     DD_TRY(distinct_folders(s));
+    DD_TRY(only_our_folders(s, dir));
     uint8_t *px = dd_alloc((size_t)(s->h * s->w), 3);
     int64_t *seen = dd_alloc((size_t)s->classes, sizeof *seen);
     dd_status st = px && seen ? dd_make_dir(dir) : dd_fail(DD_ENOMEM, "out of memory for a picture");
     for (int64_t i = 0; i < s->m && st == DD_OK; i++) st = export_one(s, i, seen[dd_i32(&s->labels)[i]]++, dir, px);
+    if (st == DD_OK) st = drop_older(s, dir, seen);
     if (st != DD_OK) dd_remove_empty(dir);
     dd_free(seen);
     dd_free(px);

@@ -167,9 +167,10 @@ static dd_status same_size(const dd_dataset *d, const part *p, const dd_picture 
     if (p->n == 0 && d->h == 0) return DD_OK;
     int64_t h = d->h ? d->h : p->v[0].im.h, w = d->w ? d->w : p->v[0].im.w;
     if (im->h == h && im->w == w) return DD_OK;
-    return dd_fail(
-        DD_EFORMAT, "%s has %lld x %lld pixels where %s has %lld x %lld; give one size to resize all pictures to", path,
-        (long long)im->w, (long long)im->h, p->n ? p->first_path : "the training part", (long long)w, (long long)h);
+    return dd_fail(DD_EFORMAT,
+                   "%s is %lldx%lld (HxW) where %s is %lldx%lld; bring all to one size with resize, %lldx%lld say",
+                   path, (long long)im->h, (long long)im->w, p->n ? p->first_path : "the training part", (long long)h,
+                   (long long)w, (long long)h, (long long)w);
 }
 
 static dd_status read_picture(dd_dataset *d, part *p, const char *path, int32_t label, const dd_data_opts *o)

@@ -176,6 +176,12 @@ static void unit_range(dd_dataset *d)
     double lo;
     if (d->train.images.dtype != DD_F32) return;
     double hi = largest(&d->train.images, &lo);
+    if (lo < 0 && hi <= 1 && lo >= -1) {
+        snprintf(d->warning, sizeof d->warning,
+                 "the float pixels run from %g to %g; colours are on 0..1 here, so what is below 0 will look black", lo,
+                 hi);
+        return;
+    }
     if (lo < 0 || hi <= 1 || hi > 255) return;
     dd_tensor *part[] = {&d->train.images, &d->test.images};
     for (int k = 0; k < 2; k++) {

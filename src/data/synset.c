@@ -251,7 +251,12 @@ static dd_status read_set(dd_synset *s, const char *dir)
     void *text;
     size_t size;
     dd_setfacts j;
+    DD_TRY(dd_path_join(path, sizeof path, dir, "config.json"));
+    const bool begun = dd_exists(path);
     DD_TRY(dd_path_join(path, sizeof path, dir, "set.json"));
+    if (!dd_exists(path) && begun)
+        return dd_fail(DD_ENOTFOUND, "%s holds an unfinished run and no set yet; resume it first", dir);
+    if (!dd_exists(path)) return dd_fail(DD_ENOTFOUND, "%s holds no synthetic set: there is no set.json in it", dir);
     DD_TRY(dd_read_file(path, (size_t)64 << 20, &text, &size));
     s->json = text;
     DD_TRY(dd_setfacts_parse(&j, text, size, path));

@@ -3,6 +3,7 @@
  * Checkpoints: everything the next iteration depends on in one safetensors file, replaced whole. Random numbers need no
  * place in it, since they are functions of (seed, iteration). Knows data and base. */
 #include "base/fs.h"
+#include "data/data_internal.h"
 #include "data/safetensors.h"
 #include "method/driver_internal.h"
 
@@ -11,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ITERATION, METRICS, BEST_AT, FACTS };
+enum { ITERATION, METRICS, BEST_AT, FACTS, MOST = 16, HEX = 64 };
 
 static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
 {
@@ -43,6 +44,22 @@ int64_t dd_checkpoint_size(const dd_driver *d)
     return n;
 }
 
+/* What the tensors hold, so that a flipped bit does not become another run. */
+static void digest(const dd_st_entry *e, int n, char hex[HEX + 1])
+{
+    dd_chunk c[MOST];
+    for (int i = 0; i < n; i++) c[i] = (dd_chunk){e[i].t.data, dd_tensor_bytes(&e[i].t)};
+    dd_sha256_hex(c, n, hex);
+}
+
+/* The digest as a tensor of text: I32 [16]. */
+static void digest_entry(dd_st_entry *e, char hex[HEX + 1])
+{
+    int n = 0;
+    const dd_tensor t = dd_tensor_view(DD_I32, DD_SHAPE(HEX / (int)sizeof(int32_t)), hex);
+    entry(e, &n, "", "sha256", &t);
+}
+
 static dd_status paths(const dd_driver *d, char *dir, char *now, char *prev, size_t size)
 {
     DD_TRY(dd_path_join(dir, size, d->o.out, "checkpoint"));
@@ -53,7 +70,8 @@ static dd_status paths(const dd_driver *d, char *dir, char *now, char *prev, siz
 dd_status dd_checkpoint_save(dd_driver *d)
 {
     char dir[1024], now[1024], prev[1024];
-    dd_st_entry e[16];
+    dd_st_entry e[MOST + 1];
+    char hex[HEX + 1];
     int64_t facts[FACTS] = {d->done, 0, d->best_at};
     void *bytes = NULL;
     size_t size = 0;
@@ -63,7 +81,9 @@ dd_status dd_checkpoint_save(dd_driver *d)
               a = dd_tensor_view(DD_F64, DD_SHAPE(1), &d->best_accuracy);
     const int n = entries(d, &f, &a, e);
     DD_TRY(dd_make_dir(dir));
-    DD_TRY(dd_st_write(e, n, &bytes, &size));
+    digest(e, n, hex);
+    digest_entry(&e[n], hex);
+    DD_TRY(dd_st_write(e, n + 1, &bytes, &size));
     if (dd_exists(now)) rename(now, prev); /* losing the older one of two is no failure */
     const dd_status s = dd_write_file(now, bytes, size);
     dd_free(bytes);
@@ -75,6 +95,18 @@ static bool all_finite(const dd_tensor *t)
     for (int64_t i = 0, n = dd_shape_count(t->shape); t->dtype == DD_F32 && i < n; i++)
         if (!isfinite(dd_f32(t)[i])) return false;
     return true;
+}
+
+static dd_status intact(const dd_st_file *file, const dd_st_entry *e, int n, const char *path)
+{
+    const dd_tensor *then = dd_st_find(file, "sha256");
+    char now[HEX + 1];
+    digest(e, n, now);
+    if (!then || dd_tensor_bytes(then) != HEX)
+        return dd_fail(DD_EFORMAT, "%s holds no digest of its contents: it is damaged", path);
+    if (memcmp(then->data, now, HEX) != 0)
+        return dd_fail(DD_EFORMAT, "%s: its contents do not have the SHA-256 that it records: it is damaged", path);
+    return DD_OK;
 }
 
 /* What no run of ours writes; best_images is whatever lay there before the first evaluation. */
@@ -96,7 +128,7 @@ static dd_status plausible(const int64_t *facts, double accuracy, const dd_st_en
 
 static dd_status restore(dd_driver *d, const char *path)
 {
-    dd_st_entry e[16];
+    dd_st_entry e[MOST];
     dd_st_file file;
     int64_t facts[FACTS] = {0};
     double accuracy = -1;
@@ -114,6 +146,7 @@ static dd_status restore(dd_driver *d, const char *path)
             s = dd_fail(DD_EFORMAT, "%s: \"%s\" has another shape than this run", path, e[i].name);
     }
     for (int i = 0; i < n && s == DD_OK; i++) s = dd_tensor_copy(&e[i].t, dd_st_find(&file, e[i].name));
+    if (s == DD_OK) s = intact(&file, e, n, path);
     dd_free(bytes);
     if (s == DD_OK) s = plausible(facts, accuracy, e, n, path);
     DD_TRY(s);

@@ -65,36 +65,72 @@ static bool finite_images(const dd_driver *d)
     return true;
 }
 
+static double eta(double done, double left, double seconds)
+{
+    return done > 0 && seconds > 0 ? left * seconds / done : 0;
+}
+
 bool dd_driver_report(dd_driver *d)
 {
     const double gone = dd_now() - d->started, done = (double)(d->done - d->started_at);
-    const double rate = done > 0 && gone > 0 ? done / gone : 0;
-    const dd_progress p = {
-        d->done,    d->o.iterations, d->r.loss, rate, rate > 0 ? (double)(d->o.iterations - d->done) / rate : 0,
-        d->accuracy};
+    dd_progress p = {.iteration = d->done,
+                     .iterations = d->o.iterations,
+                     .loss = d->r.loss,
+                     .rate = gone > 0 ? done / gone : 0,
+                     .eta = eta(done, (double)(d->o.iterations - d->done), gone),
+                     .accuracy = d->accuracy,
+                     .epoch = d->eval_at,
+                     .epochs = d->eval_of};
+    if (d->eval_of) p.eta = eta((double)d->eval_at, (double)(d->eval_of - d->eval_at), dd_now() - d->eval_started);
     return !d->o.progress || d->o.progress(d->o.self, &p);
+}
+
+bool dd_driver_going_on(void *self)
+{
+    return dd_driver_report(self);
+}
+
+/* An evaluation of so many networks begins; 0: it is over. */
+static void expect_epochs(dd_driver *d, int64_t networks)
+{
+    d->eval_started = dd_now();
+    d->eval_at = d->eval_first = 0;
+    d->eval_of = networks * (d->protocol.epochs + 1);
 }
 
 /* An evaluation asks the same question as an iteration: go on? */
 static bool evaluating(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
 {
-    (void)epoch, (void)epochs, (void)loss, (void)accuracy;
-    return dd_driver_report(self);
+    dd_driver *d = self;
+    (void)epochs, (void)loss, (void)accuracy;
+    d->eval_at = d->eval_first + epoch;
+    return dd_driver_report(d);
 }
 
+/* Says what the caller finds in the folder. */
 static dd_status interrupted(const dd_driver *d)
 {
-    return dd_fail(DD_EINTERRUPTED, "stopped after iteration %" PRId64 " of %" PRId64 "; go on with --resume", d->done,
-                   d->o.iterations);
+    char state[1024];
+    if (dd_path_join(state, sizeof state, d->o.out, "checkpoint/state.safetensors") == DD_OK && dd_exists(state))
+        return dd_fail(DD_EINTERRUPTED,
+                       "interrupted after iteration %" PRId64 " of %" PRId64
+                       "; a checkpoint is in %s, the same command with --resume goes on",
+                       d->done, d->o.iterations, d->o.out);
+    return dd_fail(DD_EINTERRUPTED,
+                   "interrupted before the first checkpoint; the same command with --resume begins again in %s",
+                   d->o.out);
 }
 
 static dd_status evaluate_now(dd_driver *d)
 {
     dd_eval_result e;
     const bool test = d->o.paper_compatible;
-    DD_TRY(dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
-                       test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval, &d->protocol,
-                       1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d));
+    expect_epochs(d, 1);
+    const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
+                                    test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval,
+                                    &d->protocol, 1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d);
+    expect_epochs(d, 0);
+    DD_TRY(s);
     d->accuracy = e.mean;
     dd_record_accuracy(d);
     if (e.mean <= d->best_accuracy) return DD_OK;
@@ -174,9 +210,11 @@ static dd_status judge(dd_driver *d, const dd_tensor *images)
 {
     const dd_key key = dd_key_at(d->r.key, "final", 0);
     if (!d->o.eval_repeats) return DD_OK;
+    expect_epochs(d, d->o.eval_repeats * (d->o.baselines ? 2 : 1));
     DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, images, &d->r.syn->labels,
                        &d->data->test, NULL, 0, &d->protocol, d->o.eval_repeats, key, evaluating, d));
     if (!d->o.baselines) return DD_OK;
+    d->eval_first = d->eval_of / 2;
     return dd_evaluate_random(&d->result->random, d->r.backend, d->o.net, d->data, d->items, d->nitems, d->o.ipc,
                               &d->protocol, d->o.eval_repeats, key, evaluating, d);
 }
@@ -221,13 +259,29 @@ static dd_status finish(dd_driver *d)
     return s;
 }
 
+/* A finished set must not be replaced by a run that begins again. */
+static dd_status nothing_to_lose(const dd_driver *d)
+{
+    char set[1024];
+    DD_TRY(dd_path_join(set, sizeof set, d->o.out, "set.safetensors"));
+    if (!d->o.iterations || !dd_exists(set)) return DD_OK;
+    return dd_fail(DD_EEXIST, "%s holds a finished set but no checkpoint to go on from; choose another --out",
+                   d->o.out);
+}
+
 static dd_status run(dd_driver *d)
 {
     bool found = false;
     DD_TRY(dd_driver_open(d));
     DD_TRY(claim_folder(d));
-    DD_TRY(dd_driver_build(d));
+    const dd_status built = dd_driver_build(d);
+    if (built == DD_EINTERRUPTED) {
+        DD_TRY(write_config(d)); /* so that --resume finds its folder */
+        return interrupted(d);
+    }
+    DD_TRY(built);
     if (d->o.resume) DD_TRY(dd_checkpoint_load(d, &found));
+    if (d->o.resume && !found) DD_TRY(nothing_to_lose(d));
     if (d->done > d->o.iterations)
         return dd_fail(DD_EINVAL,
                        "%s has %" PRId64 " iterations behind it, more than the %" PRId64

@@ -31,6 +31,8 @@ typedef struct dd_driver {
     int64_t best_at;
     double started, accuracy;
     double planning; /* seconds spent on knowing the costs */
+    double eval_started;
+    int64_t eval_at, eval_first, eval_of; /* epochs of the evaluation: done, before this part of it, all; of 0: none */
     int64_t started_at;
     dd_distill_result *result;
 } dd_driver;
@@ -41,6 +43,7 @@ dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
 dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */
 void dd_driver_close(dd_driver *d);
 bool dd_driver_report(dd_driver *d);                       /* tells the caller how far the run is; false: stop */
+bool dd_driver_going_on(void *self);                       /* the same as a dd_run's */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
 
 /* plan.c: the costs of the run from here on, but for those of iterations. */

@@ -20,7 +20,15 @@ typedef struct dd_run {
     dd_aug aug;
     dd_key key;  /* of the run: dd_key_at(key, purpose, index) */
     double loss; /* set by iterate */
+    /* Asked now and then by whatever takes long; false: return dd_run_stopped(). NULL: always on. */
+    bool (*going_on)(void *self);
+    void *self;
 } dd_run;
+
+static inline dd_status dd_run_stopped(void)
+{
+    return dd_fail(DD_EINTERRUPTED, "stopped on request");
+}
 
 /* Memory that a checkpoint must hold beside the images: momentum buffers and the like. */
 typedef struct dd_saved {

@@ -101,11 +101,13 @@ static dd_status name_data(dd_driver *d)
     }
     char *full = realpath(d->o.data, NULL);
     const char *from = full ? full : d->o.data;
-    const bool fits = strlen(from) < sizeof d->data_name;
+    const size_t length = strlen(from);
+    const bool fits = length < sizeof d->data_name;
     if (fits) snprintf(d->data_name, sizeof d->data_name, "%s", from);
     free(full);
-    return fits ? DD_OK
-                : dd_fail(DD_EINVAL, "the path of the data is too long: at most %d characters", DD_OPT_TEXT - 1);
+    return fits
+               ? DD_OK
+               : dd_fail(DD_EINVAL, "the path of the data has %zu characters, at most %d fit", length, DD_OPT_TEXT - 1);
 }
 
 static dd_status open_data(dd_driver *d)
@@ -164,6 +166,8 @@ static dd_status open_run(dd_driver *d)
     d->r.items = d->items;
     d->r.nitems = d->nitems;
     d->r.ipc = d->o.ipc;
+    d->r.going_on = dd_driver_going_on;
+    d->r.self = d;
     d->r.net = d->net;
     d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
     DD_TRY(dd_synset_new(&d->r.syn, d->o.ipc * data->classes, data));

@@ -4,6 +4,7 @@
  * figures go to run.json alone, so that everything else of a resumed run equals the uninterrupted one. Knows data and
  * base. */
 #include "base/fs.h"
+#include "base/utf8.h"
 #include "data/json.h"
 #include "method/driver_internal.h"
 
@@ -13,39 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Length of the UTF-8 character at p; 0: none starts there (RFC 3629). */
-static size_t utf8_at(const unsigned char *p)
-{
-    const size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-    if (*p >= 0x80 && *p < 0xc2) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    const bool overlong = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xf0 && p[1] < 0x90);
-    const bool outside = (*p == 0xed && p[1] >= 0xa0) || (*p == 0xf4 && p[1] >= 0x90);
-    return overlong || outside ? 0 : n;
-}
-
-/* Records are JSON, which is UTF-8: said before the work rather than after it. */
-static dd_status recordable(const char *what, const char *v)
-{
-    const unsigned char *p = (const unsigned char *)v;
-    for (size_t n; *p; p += n)
-        if (!(n = utf8_at(p)))
-            return dd_fail(DD_EINVAL, "%s is not UTF-8: byte 0x%02x at position %zu; rename it", what, (unsigned)*p,
-                           (size_t)(p - (const unsigned char *)v) + 1);
-    return DD_OK;
-}
-
 dd_status dd_record_check_names(const dd_driver *d)
 {
-    char what[64];
-    DD_TRY(recordable("the path of the data", d->data_name));
-    DD_TRY(recordable("the path of the output folder", d->o.out));
-    for (int64_t i = 0; i < d->data->classes; i++) {
-        snprintf(what, sizeof what, "the name of class %" PRId64, i);
-        DD_TRY(recordable(what, d->data->class_names[i]));
-    }
-    return DD_OK;
+    DD_TRY(dd_utf8_check("the path of the data", d->data_name));
+    return dd_utf8_check("the path of the output folder", d->o.out);
 }
 
 static void text(dd_str *s, const char *v)

@@ -136,8 +136,37 @@ d = json.load(open("other/set.json")); d["class_names"] = ["a"] * 10; json.dump(
 P
 expect 2 'both be written' export other --to png --out pictures
 expect 7 'exists' export run --to npz --out good.npz
-expect 7 'exists' export run --to png --out run
+expect 2 'belongs to the set' export run --to png --out run
+expect 2 'belongs to the set' export run --to npz --out run/set.safetensors --force
 works 'images written' export run --to npz --out good.npz --force
+ln -s nowhere link.npz
+expect 7 'no regular file' export run --to npz --out link.npz --force
+mkdir pictures && touch pictures/mine.txt
+expect 7 'mine.txt' export run --to png --out pictures --force
+rm pictures/mine.txt && mkdir pictures/0 && touch pictures/0/001.png
+works 'images written' export run --to png --out pictures --force
+[ "$(find pictures -name '*.png' | wc -l)" -eq 10 ] || fail 'pictures of another set stand among those of this one'
+for v in -5 1000001 '"many"'; do
+    rm -rf other && cp -r run other && sed -i "s/\"epochs\": 1/\"epochs\": $v/" other/set.json
+    expect 3 'protocol.epochs' eval other
+done
+
+# runs that are not what they were
+"$ATTAR" distill $tiny --out whole >/dev/null || fail 'a run failed'
+cp -r whole other2 && rm other2/checkpoint/state.prev.safetensors 2>/dev/null
+python3 - <<'P'
+p = "other2/checkpoint/state.safetensors"
+b = bytearray(open(p, "rb").read()); i = b.index(b'"data_offsets"'); n = int.from_bytes(b[:8], "little")
+b[8 + n + (len(b) - 8 - n) // 2] ^= 1; open(p, "wb").write(b)
+P
+expect 3 'it is damaged' distill $tiny --out other2 --resume
+rm -r other2/checkpoint
+expect 7 'no checkpoint to go on from' distill $tiny --out other2 --resume
+cmp whole/set.safetensors other2/set.safetensors || fail 'a refused resume changed the set'
+rm other2/set.json
+expect 6 'unfinished run' info other2
+expect 2 'there is no option --frob' --frob
+works Usage help help
 
 # a full disk: a small tmpfs where that is allowed, else a limit on file size
 if [ "$(id -u)" -eq 0 ] && mkdir full && mount -t tmpfs -o size=8k none full 2>/dev/null; then

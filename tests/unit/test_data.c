@@ -415,7 +415,7 @@ static void folder_defects(void **state)
     refuse(dir, DD_EFORMAT, "cat/1.png: corrupt JPEG");
     free(jpg);
     put_png(state, "pics/train/cat/1.png", 16, 15, 1, 3);
-    refuse(dir, DD_EFORMAT, "has 16 x 15 pixels where");
+    refuse(dir, DD_EFORMAT, "is 15x16 (HxW) where");
     put_png(state, "pics/train/cat/1.png", 16, 16, 1, 3);
     put_png(state, "pics/val/emu/0.png", 16, 16, 1, 3);
     refuse(dir, DD_EFORMAT, "\"emu\" that is none of the 2 classes");

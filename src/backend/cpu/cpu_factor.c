@@ -16,6 +16,13 @@ static void clear_upper(char *l, size_t n, size_t size)
     for (size_t i = 0; i + 1 < n; i++) memset(l + (i * n + i + 1) * size, 0, (n - i - 1) * size);
 }
 
+/* LAPACK lets a NaN pass for a positive pivot; it makes every later one NaN too. */
+static bool pivots_positive(const char *l, int n, dd_dtype t)
+{
+    const size_t last = (size_t)n * (size_t)n - 1;
+    return t == DD_F32 ? ((const float *)(const void *)l)[last] > 0 : ((const double *)(const void *)l)[last] > 0;
+}
+
 static dd_status factor(dd_backend *b, const dd_instr *in, void *scratch)
 {
     const size_t size = dd_dtype_size(in->dst.dtype), bytes = (size_t)(in->dst.dim[1] * in->dst.dim[1]) * size;
@@ -29,7 +36,7 @@ static dd_status factor(dd_backend *b, const dd_instr *in, void *scratch)
             spotrf_("U", &n, (float *)(void *)l, &n, &info, 1);
         else
             dpotrf_("U", &n, (double *)(void *)l, &n, &info, 1);
-        if (info != 0) return dd_ref_kernel(in)(b, in, scratch);
+        if (info != 0 || !pivots_positive(l, n, in->dst.dtype)) return dd_ref_kernel(in)(b, in, scratch);
         clear_upper(l, (size_t)n, size);
     }
     return DD_OK;
@@ -41,7 +48,7 @@ static dd_status backsolve(dd_backend *b, const dd_instr *in, void *scratch)
     const int64_t n = in->dst.dim[1], m = in->dst.dim[2];
     const size_t size = dd_dtype_size(in->dst.dtype);
     dd_cpu_threads(b);
-    if (in->out != in->in[1]) memcpy(in->out, in->in[1], (size_t)dd_view_count(&in->dst) * size);
+    memcpy(in->out, in->in[1], (size_t)dd_view_count(&in->dst) * size);
     for (int64_t t = 0; t < in->dst.dim[0]; t++)
         dd_cpu_solve_lower(in->dst.dtype, n, m, (const char *)in->in[0] + (size_t)(t * n * n) * size,
                            (char *)in->out + (size_t)(t * n * m) * size);

@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-enum { SAME_FORM = 4, ALIGN = 16 }; /* convolutions of one shape in a network, more only cost memory; floats */
+/* Convolutions of one shape in a network, and the bytes they may take beyond the first: more only costs memory. */
+enum { SAME_FORM = 4, SPARE_BYTES = 16 << 20, ALIGN = 16 /* floats */ };
 
 struct dd_kept {
     dd_kept_weights **entry;
@@ -44,13 +45,15 @@ dd_status dd_kept_reserve(dd_kept *k, const dd_kept_form *form, size_t floats, s
 {
     int there = 0;
     for (size_t i = 0; i < k->n; i++) there += same(&k->entry[i]->form, form);
-    if (there == SAME_FORM) return DD_OK;
+    const size_t apart = (floats + ALIGN - 1) / ALIGN * ALIGN, bytes = (apart + room) * sizeof(float);
+    if (there == SAME_FORM || (size_t)there * bytes > SPARE_BYTES) return DD_OK;
     dd_kept_weights *w = dd_alloc(1, sizeof *w);
-    const size_t apart = (floats + ALIGN - 1) / ALIGN * ALIGN;
-    if (!w || dd_workspace_init(&w->place, (apart + room) * sizeof(float)) != DD_OK ||
-        dd_grow((void **)&k->entry, &k->cap, k->n + 1, sizeof(void *)) != DD_OK) {
+    if (!w) return dd_fail(DD_ENOMEM, "no memory for %zu bytes of transformed weights", bytes);
+    dd_status st = dd_workspace_init(&w->place, bytes);
+    if (st == DD_OK) st = dd_grow((void **)&k->entry, &k->cap, k->n + 1, sizeof(void *));
+    if (st != DD_OK) {
         drop(w);
-        return there ? DD_OK : dd_fail(DD_ENOMEM, "no memory for %zu transformed weights", room);
+        return st;
     }
     w->form = *form;
     w->floats = floats;
