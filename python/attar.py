@@ -51,9 +51,12 @@ def read_safetensors(path):
     header = _json(path, data[8 : 8 + head])
     header.pop("__metadata__", None)
     body, out, at = memoryview(data)[8 + head :], {}, 0
-    for name, e in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        first, last = e["data_offsets"]
-        dtype, shape = numpy.dtype(_TYPES[e["dtype"]]), tuple(e["shape"])
+    try:
+        entries = sorted((*e["data_offsets"], name, _TYPES[e["dtype"]], tuple(e["shape"])) for name, e in header.items())
+    except (KeyError, TypeError) as e:
+        raise ValueError(f"{path}: a tensor without a known type, a shape or a place in the header: {e}") from None
+    for first, last, name, kind, shape in entries:
+        dtype = numpy.dtype(kind)
         need = dtype.itemsize * int(numpy.prod(shape, dtype=numpy.int64))
         if first != at or last - first != need or last > len(body):
             raise ValueError(f"{path}: tensor {name} lies at {first}..{last} of {len(body)}, its shape needs {need} from {at}")
@@ -97,6 +100,9 @@ class Set:
         self._check_classes(int(self.labels.max()) + 1)
         if self.mean.shape != (c,) or self.std.shape != (c,) or not (self.std > 0).all():
             raise ValueError(f"{c} channels have mean {self.mean.tolist()} and std {self.std.tolist()}")
+        for key in ("mean", "std"):
+            if len(self.info.get(key, self.mean)) != c:
+                raise ValueError(f"set.json gives {key} {self.info[key]} for {c} channels")
         if self.info and list(self.info.get("shape", [])) != list(self.images.shape):
             raise ValueError(f"set.json says shape {self.info.get('shape')}, the images have {list(self.images.shape)}")
 
@@ -106,10 +112,6 @@ class Set:
             raise ValueError(f"label {seen - 1} in a set of {len(names)} classes")
         if soft is not None and (soft.ndim != 2 or soft.shape[0] != m or soft.shape[1] < seen):
             raise ValueError(f"{m} images of at least {seen} classes have soft labels of shape {soft.shape}")
-        for key in ("mean", "std"):
-            given = self.info.get(key)
-            if given is not None and len(given) != self.images.shape[1]:
-                raise ValueError(f"set.json gives {key} {given} for {self.images.shape[1]} channels")
 
     @property
     def pixels(self):
@@ -130,7 +132,7 @@ def load(path):
         try:
             with numpy.load(path, allow_pickle=False) as z:
                 arrays = {k: z[k] for k in z.files}
-        except (ValueError, AttributeError, zipfile.BadZipFile) as e:
+        except (ValueError, TypeError, zipfile.BadZipFile) as e:  # TypeError: a single array, .npy
             raise ValueError(f"{path}: no readable .npz file: {e}") from None
         return Set(arrays, {})
     tensors = os.path.join(path, "set.safetensors")

@@ -27,8 +27,8 @@ dd_status dd_workspace_init(dd_workspace *w, size_t bytes)
     w->p = w->mapped ? map(bytes) : dd_alloc(bytes, 1);
     if (w->p) return DD_OK;
     *w = (dd_workspace){0};
-    return dd_fail(DD_ENOMEM, "%zu bytes of memory are needed, which the system has not: use a smaller batch or network",
-                   bytes);
+    return dd_fail(DD_ENOMEM,
+                   "%zu bytes of memory are needed, which the system has not: use a smaller batch or network", bytes);
 }
 
 void dd_workspace_fini(dd_workspace *w)

@@ -33,4 +33,14 @@ if kill -TERM $pid 2>/dev/null; then
     [ $status -eq 130 ] || [ $status -eq 0 ] || fail "SIGTERM: exit status $status"
     [ $status -eq 0 ] || grep -q -e '--resume' err || fail 'the message does not say how to go on'
 fi
+
+# the choice of a coreset, which would take hours here, hears it too
+"$ATTAR" distill --method kmeans --data digits --ipc 1 --set train_epochs=10000 --threads 1 --quiet --out chosen >/dev/null 2>err &
+pid=$!
+sleep 2
+kill -TERM $pid
+wait $pid
+status=$?
+[ $status -eq 130 ] || fail "SIGTERM while a coreset is chosen: exit status $status"
+grep -q 'before the first checkpoint' err || fail 'the message names a checkpoint that is not there'
 finish

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Ten runs of one seed on two threads: the same bytes each time, by kernels of every kind (ConvNet-3 is wide enough for
-# Winograd's, its first layer for that of few channels).
+# Ten runs of one seed on two threads: the same bytes each time. ConvNet-3 is wide enough for Winograd's kernels, its first
+# layer for that of few channels.
 . "$(dirname "$0")/lib.sh"
 
 i=0

@@ -668,6 +668,25 @@ static void not_positive_definite(void **state)
     }
 }
 
+/* LAPACK takes a NaN for a positive pivot. */
+static void not_a_number_is_no_factor(void **state)
+{
+    (void)state;
+    const float a[4] = {4, NAN, NAN, 4};
+    float l[4];
+    const dd_instr f = {.kind = DD_K_FACTOR,
+                        .nsrc = 1,
+                        .dst = DENSE(DD_F32, 1, 2, 2),
+                        .src = {DENSE(DD_F32, 1, 2, 2)},
+                        .in = {a},
+                        .out = l};
+    for (int r = 0; r < 2; r++) {
+        dd_backend *b = open_named(r ? "cpu" : "ref", 1);
+        assert_int_equal(run_on(b, f), DD_ENUMERIC);
+        dd_backend_close(b);
+    }
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -716,16 +735,27 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pointwise),      cmocka_unit_test(pointwise_of_integers),
-                                       cmocka_unit_test(copies),         cmocka_unit_test(fills),
-                                       cmocka_unit_test(reductions),     cmocka_unit_test(argmaxes),
-                                       cmocka_unit_test(matmuls),        cmocka_unit_test(convolutions),
-                                       cmocka_unit_test(weights_change), cmocka_unit_test(trilinear),
-                                       cmocka_unit_test(sparse),         cmocka_unit_test(pools),
-                                       cmocka_unit_test(indexing),       cmocka_unit_test(index_out_of_range),
-                                       cmocka_unit_test(sampling),       cmocka_unit_test(factors),
-                                       cmocka_unit_test(solve_inverts),  cmocka_unit_test(not_positive_definite),
-                                       cmocka_unit_test(names),          cmocka_unit_test(unsupported_dtype),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pointwise),
+                                       cmocka_unit_test(pointwise_of_integers),
+                                       cmocka_unit_test(copies),
+                                       cmocka_unit_test(fills),
+                                       cmocka_unit_test(reductions),
+                                       cmocka_unit_test(argmaxes),
+                                       cmocka_unit_test(matmuls),
+                                       cmocka_unit_test(convolutions),
+                                       cmocka_unit_test(weights_change),
+                                       cmocka_unit_test(trilinear),
+                                       cmocka_unit_test(sparse),
+                                       cmocka_unit_test(pools),
+                                       cmocka_unit_test(indexing),
+                                       cmocka_unit_test(index_out_of_range),
+                                       cmocka_unit_test(sampling),
+                                       cmocka_unit_test(factors),
+                                       cmocka_unit_test(solve_inverts),
+                                       cmocka_unit_test(not_positive_definite),
+                                       cmocka_unit_test(not_a_number_is_no_factor),
+                                       cmocka_unit_test(names),
+                                       cmocka_unit_test(unsupported_dtype),
                                        cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

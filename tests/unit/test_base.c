@@ -280,7 +280,7 @@ static void options_say_range_and_nearest_name(void **state)
     const char *const names[] = {"herding", "kcenter", "dm", NULL};
     assert_string_equal(dd_nearest("hreding", names), "herding");
     assert_null(dd_nearest("zzzzzz", names));
-    char endless[301] = {0};
+    char endless[DD_OPT_TEXT + 1] = {0};
     memset(endless, 'd', sizeof endless - 1);
     assert_null(dd_nearest(endless, names));
     assert_int_equal(dd_options_set(table, &o, "zzzzzz", "1"), DD_ENOTFOUND);
