@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "base/fs.h"
 #include "base/memory.h"
+#include "base/workspace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,9 +69,8 @@ static void report(const machine *m, const char *name, dd_instr in, double work)
     float *src[DD_INSTR_SRC] = {NULL};
     if (m->b->prepare(m->b, &in) != DD_OK) exit(8);
     float *out = random_floats(extent(&in.dst));
-    void *scratch = dd_alloc(in.scratch + 64, 1);
-    if (!scratch) exit(5);
-    memset(scratch, 1, in.scratch);
+    dd_workspace scratch; /* in huge pages, as a program has it */
+    if (dd_workspace_init(&scratch, in.scratch + 64) != DD_OK) exit(5);
     for (int k = 0; k < in.nsrc; k++) {
         src[k] = random_floats(extent(&in.src[k]));
         in.in[k] = src[k];
@@ -79,7 +79,7 @@ static void report(const machine *m, const char *name, dd_instr in, double work)
     in.out = out;
     for (int r = -1; r < RUNS; r++) {
         const double at = dd_now();
-        if (in.launch(m->b, &in, scratch) != DD_OK) exit(9);
+        if (in.launch(m->b, &in, scratch.p) != DD_OK) exit(9);
         if (r >= 0) t[r] = dd_now() - at;
     }
     qsort(t, RUNS, sizeof *t, by_value);
@@ -88,7 +88,7 @@ static void report(const machine *m, const char *name, dd_instr in, double work)
            rate / (work > 0 ? m->gflops : m->gbytes));
     m->b->release(m->b, &in);
     for (int k = 0; k < in.nsrc; k++) dd_free(src[k]);
-    dd_free(scratch);
+    dd_workspace_fini(&scratch);
     dd_free(out);
 }
 
@@ -98,14 +98,16 @@ static void conv(const machine *m, int64_t n, int64_t c, int64_t hw, int64_t pad
     const int64_t out = hw + 2 * pad - 2;
     const dd_view x = DENSE(n, c, hw, hw), w = DENSE(128, c, 3, 3), u = DENSE(n, 128, out, out);
     const double flop = 2.0 * 9.0 * (double)(n * c * 128 * out * out);
-    for (int k = 0; k < 3; k++) {
-        char name[96];
-        snprintf(name, sizeof name, "%s %lld x %lld->128 %lldx%lld pad %lld", pass[k], (long long)n, (long long)c,
-                 (long long)hw, (long long)hw, (long long)pad);
-        dd_instr in = {.kind = (dd_kind)(DD_K_CONV + k), .nsrc = 2, .attr = {1, 1, pad, pad, 1, 1, 1}};
-        in.dst = k == 0 ? u : k == 1 ? x : w;
-        in.src[0] = k == 1 ? u : x;
-        in.src[1] = k == 2 ? u : w;
+    for (int k = 0; k < 6; k++) { /* plain, then in blocks */
+        char name[112];
+        snprintf(name, sizeof name, "%s %lld x %lld->128 %lldx%lld pad %lld%s", pass[k % 3], (long long)n, (long long)c,
+                 (long long)hw, (long long)hw, (long long)pad, k < 3 ? "" : ", blocks");
+        dd_instr in = {.kind = (dd_kind)(DD_K_CONV + k % 3), .nsrc = 2, .attr = {1, 1, pad, pad, 1, 1, 1}};
+        in.dst = k % 3 == 0 ? u : k % 3 == 1 ? x : w;
+        in.src[0] = k % 3 == 1 ? u : x;
+        in.src[1] = k % 3 == 2 ? u : w;
+        if (k > 2 && m->b->may_block) in.blocked = m->b->may_block(&in);
+        if (k > 2 && !in.blocked) continue;
         report(m, name, in, flop);
     }
 }
@@ -184,15 +186,18 @@ int main(int argc, char **argv)
 {
     machine m = {NULL, 0, 0};
     if (dd_backend_open(&m.b, "cpu", argc > 1 ? atoi(argv[1]) : 1) != DD_OK) return 6;
-    measure(&m);
+    if (argc <= 3)
+        measure(&m);
+    else
+        m.gflops = m.gbytes = 1;
     printf("%d threads: matrix product %.0f GFLOP/s, memory read %.1f GB/s\n", m.b->threads, m.gflops, m.gbytes);
-    for (int i = 2; i < (argc > 2 ? argc : 4); i++) {
+    for (int i = 2; i < (argc > 3 ? 3 : argc > 2 ? argc : 4); i++) {
         const int64_t n = argc > 2 ? atoll(argv[i]) : i == 2 ? 32 : 256;
         conv(&m, n, 3, 32, 1);
         conv(&m, n, 1, 28, 3);
         conv(&m, n, 128, 16, 1);
         conv(&m, n, 128, 8, 1);
-        others(&m, n);
+        if (argc <= 3) others(&m, n);
     }
     dd_backend_close(m.b);
     return 0;

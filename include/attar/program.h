@@ -37,6 +37,7 @@ typedef struct dd_program_stats {
     int64_t arena;  /* bytes of planned memory, scratch included; programs of a backend share it, but for constants */
     int64_t unplanned; /* what the values would take without reuse */
     double flop;       /* contraction FLOP of one run */
+    int64_t blocked;   /* tensors that lie in blocks of channels */
     int64_t groups;    /* row groups among them: chains of steps that share one pass over memory */
 } dd_program_stats;
 

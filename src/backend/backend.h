@@ -93,6 +93,10 @@ struct dd_instr {
      */
     int buffer[1 + DD_INSTR_SRC];
     dd_instr **member; /* ROWS: attr[2] of them, set by exec */
+    /* Bit 0 is dst's, bit 1 + i that of src[i]: the operand, of rank 4 [n,c,h,w] or a row a plane, lies in memory as
+     * [rows / lanes][elements of a row][lanes], rows being n * c and lanes the backend's. For ROWS: 1 if any operand of
+     * a member does. */
+    unsigned blocked;
 };
 
 typedef struct dd_profile dd_profile;
@@ -104,6 +108,9 @@ struct dd_backend {
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);
     bool (*joins)(const dd_instr *conv); /* this CONV may be a member of a row group; NULL: none may */
+    int lanes;                           /* rows of a block; 0: no operand may be blocked */
+    unsigned (*may_block)(
+        const dd_instr *in); /* operands as in `blocked`, each on its own; ROWS with members: 1, all rows */
     void (*close)(dd_backend *b);
     double (*peak)(dd_backend *b); /* float32 FLOP/s of its arithmetic, measured; NULL: unknown */
     dd_profile *profile;           /* NULL: off */

@@ -58,7 +58,7 @@ typedef struct dd_compiled {
 } dd_compiled;
 
 /* What to leave out; for tests that compare. */
-enum { DD_NO_SIMPLIFY = 1, DD_NO_PATTERNS = 2, DD_NO_REUSE = 4, DD_NO_FUSE = 8 };
+enum { DD_NO_SIMPLIFY = 1, DD_NO_PATTERNS = 2, DD_NO_REUSE = 4, DD_NO_FUSE = 8, DD_NO_LAYOUT = 16 };
 
 /* Fills *c, to be released with dd_compiled_free in any case; b says what its kernels can take. The graph's first
  * error, DD_EINVAL, DD_ENOMEM. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Row groups change no result: random graphs of pointwise steps, reductions and pooling, and a network to its second
- * derivative with a parameter written in place, on the cpu backend with and without them, and on the reference. */
+ * Row groups and blocks of channels change no result: random graphs of pointwise steps, reductions, pooling and
+ * convolutions, and networks to their second derivative with a parameter written in place, on the cpu backend with and
+ * without them, and on the reference. */
 #include "attar/program.h"
 #include "attar/random.h"
 #include "base/memory.h"
@@ -102,7 +103,8 @@ static void compare(const double *a, const double *b, int64_t n, double toleranc
     for (int64_t i = 0; i < n; i++)
         if (!(edge && (a[i] == b[i] || (isnan(a[i]) && isnan(b[i])))) &&
             !(fabs(a[i] - b[i]) <= tolerance * (1 + fabs(b[i]))))
-            fail_msg("element %lld: %.9g without row groups or by the reference, %.9g with", (long long)i, b[i], a[i]);
+            fail_msg("element %lld: %.9g without row groups, without blocks or by the reference, %.9g with",
+                     (long long)i, b[i], a[i]);
 }
 
 static void free_all(tensors *v)
@@ -113,20 +115,24 @@ static void free_all(tensors *v)
 static dd_program_stats judge(const dd_graph *g, tensors *v, double tolerance, int64_t *groups)
 {
     dd_backend *cpu = NULL, *ref = NULL;
-    dd_program_stats with, without;
+    dd_program_stats with, without, plain;
     int64_t n;
     ok(dd_graph_status(g));
     ok(dd_backend_open(&cpu, "cpu", 2));
     ok(dd_backend_open(&ref, "ref", 1));
     double *a = run(g, v, cpu, 0, &n, &with), *b = run(g, v, cpu, DD_NO_FUSE, &n, &without);
-    double *c = run(g, v, ref, 0, &n, NULL);
+    double *c = run(g, v, ref, 0, &n, NULL), *d = run(g, v, cpu, DD_NO_LAYOUT, &n, &plain);
+    compare(a, d, n, tolerance, v->edge);
     compare(a, b, n, tolerance, v->edge);
     compare(a, c, n, tolerance, v->edge);
     *groups = with.groups;
     assert_int_equal(without.groups, 0);
+    assert_int_equal(without.blocked, 0);
+    assert_int_equal(plain.blocked, 0);
     dd_free(a);
     dd_free(b);
     dd_free(c);
+    dd_free(d);
     dd_backend_close(cpu);
     dd_backend_close(ref);
     return with;
@@ -146,15 +152,25 @@ static dd_val swapped(dd_graph *g, dd_val x)
     return dd_concat(g, 2, parts, 0);
 }
 
-/* A library call between groups. */
-static dd_val convolved(dd_graph *g, dd_val x, dd_dtype t)
+/* A library call between groups, or kernels of our own. out: channels, 0: as many as come in. */
+static dd_val convolved(dd_graph *g, dd_val x, dd_dtype t, int64_t out)
 {
     const dd_conv_attr a = {{1, 1}, {1, 1}, {1, 1}, 1};
     const int64_t c = dd_shape_of(g, x).dim[1];
-    return dd_conv(g, x, dd_full(g, t, DD_SHAPE(c, c, 3, 3), 0.02), a);
+    if (out == 0) out = c;
+    const dd_val w = dd_full(g, t, DD_SHAPE(out, c, 3, 3), 0.1 / (double)c);
+    return dd_conv(g, x, dd_mul(g, w, dd_addc(g, dd_cos(g, dd_iota(g, t, DD_SHAPE(out, c, 3, 3), 3)), 1.5)), a);
 }
 
-static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_dtype t)
+/* The gradient of the sum of squares of y. */
+static dd_val slope(dd_graph *g, dd_val y, dd_val x)
+{
+    dd_val d;
+    dd_grad(g, dd_dot(g, y, dd_scale(g, y, 0.05)), 1, &x, &d);
+    return d;
+}
+
+static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_dtype t, int64_t channels)
 {
     static const dd_pool_attr halving = {{2, 2}, {2, 2}, {0, 0}};
     static const int turned[4] = {0, 1, 3, 2};
@@ -166,7 +182,8 @@ static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_d
     for (int i = 0; fits && i < s.rank; i++) fits = r.dim[i] == s.dim[i] || r.dim[i] == 1;
     y = fits ? dd_expand(g, y, s) : dd_full(g, t, s, 0.5);
     const bool plane = s.dim[2] > 2 && s.dim[3] > 2;
-    switch (dd_key_below(k, 2, 22)) {
+    const uint64_t kinds = channels < 16 ? 26 : 40; /* more convolutions where they may take blocks */
+    switch (dd_key_below(k, 2, kinds)) {
     case 0: return dd_add(g, x, y);
     case 1: return dd_sub(g, x, y);
     case 2: return dd_mul(g, x, y);
@@ -187,15 +204,21 @@ static dd_val random_step(dd_graph *g, dd_key k, const dd_val *pool, int n, dd_d
     case 17: return swapped(g, x);
     case 18: return plane ? dd_sub(g, x, dd_mean(g, x, 4u | 8u)) : dd_cos(g, x);
     case 19:
-    case 20: return dd_tanh(g, convolved(g, x, t));
-    default: return s.dim[2] == 4 ? dd_sumpool_t(g, x, halving, 8, 8) : dd_flip(g, x, 8u);
+    case 20: return dd_tanh(g, convolved(g, x, t, s.dim[1] == 1 ? channels : s.dim[1]));
+    case 21:
+    case 22:
+    case 23:
+    case 24: return s.dim[1] > 1 && plane ? slope(g, convolved(g, x, t, s.dim[1] == channels ? 3 : channels), x) : x;
+    case 25: return s.dim[2] == 4 ? dd_sumpool_t(g, x, halving, 8, 8) : dd_flip(g, x, 8u);
+    default: return plane ? dd_tanh(g, convolved(g, dd_addc(g, x, 0.1), t, channels)) : dd_addc(g, x, 0.1);
     }
 }
 
-static void one_random_graph(uint64_t seed, dd_dtype t, int64_t *groups)
+/* Returns the number of tensors in blocks. */
+static int64_t one_random_graph(uint64_t seed, dd_dtype t, int64_t n, int64_t c, int64_t *groups)
 {
-    static const dd_shape shapes[INPUTS] = {{4, {60, 5, 8, 8}}, {4, {60, 5, 8, 8}}, {4, {60, 5, 1, 1}},
-                                            {4, {1, 5, 1, 1}},  {4, {60, 5, 4, 4}}, {4, {60, 1, 8, 8}}};
+    const dd_shape shapes[INPUTS] = {{4, {n, c, 8, 8}}, {4, {n, c, 8, 8}}, {4, {n, c, 1, 1}},
+                                     {4, {1, c, 1, 1}}, {4, {n, c, 4, 4}}, {4, {n, 1, 8, 8}}};
     const dd_key key = dd_key_seed(seed);
     tensors v = {0};
     dd_graph *g = dd_graph_new();
@@ -206,15 +229,16 @@ static void one_random_graph(uint64_t seed, dd_dtype t, int64_t *groups)
         pool[i] = input(g, &v, name, t, shapes[i], key);
     }
     for (int i = 0; i < STEPS; i++)
-        pool[INPUTS + i] = random_step(g, dd_key_at(key, "step", (uint64_t)i), pool, INPUTS + i, t);
+        pool[INPUTS + i] = random_step(g, dd_key_at(key, "step", (uint64_t)i), pool, INPUTS + i, t, c);
     for (int i = 0; i < 4; i++) {
         snprintf(name, sizeof name, "y%d", i);
         const int at = i == 0 ? STEPS - 1 : (int)dd_key_below(dd_key_at(key, "output", 0), (uint64_t)i, STEPS);
         output(g, &v, name, dd_mul(g, pool[INPUTS + at], dd_full(g, t, dd_shape_of(g, pool[INPUTS + at]), 1.5)));
     }
-    judge(g, &v, t == DD_F32 ? 2e-4 : 1e-11, groups);
+    const int64_t blocked = judge(g, &v, t == DD_F32 ? 2e-4 : 1e-11, groups).blocked;
     free_all(&v);
     dd_graph_free(g);
+    return blocked;
 }
 
 static void random_graphs(void **state)
@@ -222,10 +246,29 @@ static void random_graphs(void **state)
     (void)state;
     int64_t groups, grouped = 0;
     for (uint64_t i = 0; i < GRAPHS; i++) {
-        one_random_graph(i, i % 3 ? DD_F32 : DD_F64, &groups);
+        one_random_graph(i, i % 3 ? DD_F32 : DD_F64, 60, 5, &groups);
         grouped += groups > 0;
     }
     assert_true(grouped > GRAPHS / 2);
+}
+
+static bool has_vectors(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return false;
+#endif
+}
+
+static void random_graphs_of_many_channels(void **state)
+{
+    (void)state;
+    int64_t groups, blocked = 0;
+    for (uint64_t i = 0; i < GRAPHS / 2; i++)
+        blocked += one_random_graph(1000 + i, DD_F32, 7, i % 2 ? 16 : 48, &groups) > 0;
+    print_message("%d of %d graphs have tensors in blocks\n", (int)blocked, (int)GRAPHS / 2);
+    if (has_vectors()) assert_true(blocked > GRAPHS / 10);
 }
 
 /* A group that would compute A again passes B, which it also reads with the channels in reverse. */
@@ -240,7 +283,7 @@ static void a_value_on_the_way_is_read_flipped(void **state)
                  u = input(g, &v, "u", DD_F64, DD_SHAPE(60, 5, 1, 1), key);
     const dd_val b = dd_tanh(g, dd_sub(g, x, dd_mean(g, x, 4u | 8u)));
     const dd_val a = dd_sin(g, dd_add(g, b, dd_expand(g, u, DD_SHAPE(60, 5, 8, 8))));
-    const dd_val c = convolved(g, dd_mul(g, x, dd_expand(g, dd_sum(g, a, 4u | 8u), DD_SHAPE(60, 5, 8, 8))), DD_F64);
+    const dd_val c = convolved(g, dd_mul(g, x, dd_expand(g, dd_sum(g, a, 4u | 8u), DD_SHAPE(60, 5, 8, 8))), DD_F64, 0);
     const dd_val back = dd_flip(g, b, 2u);
     const dd_val y = dd_tanh(g, dd_mul(g, dd_add(g, dd_mul(g, c, a), back), dd_square(g, back)));
     output(g, &v, "y", dd_scale(g, dd_sum(g, y, 4u | 8u), 0.5));
@@ -262,11 +305,11 @@ static void a_leaf_is_overwritten_in_between(void **state)
     const dd_val x = input(g, &v, "x", DD_F64, s, key);
     const dd_val h = dd_tanh(g, dd_sub(g, x, dd_mean(g, x, 4u | 8u)));
     const dd_val a = dd_sin(g, dd_sub(g, h, dd_mean(g, h, 4u | 8u)));
-    const dd_val c = convolved(g, dd_addc(g, a, 1), DD_F64);
+    const dd_val c = convolved(g, dd_addc(g, a, 1), DD_F64, 0);
     output(g, &v, "new", c);
     dd_tensor_fini(&v.t[1]);
     v.t[1] = dd_tensor_view(DD_F64, s, v.t[0].data);
-    output(g, &v, "y", dd_scale(g, dd_sum(g, dd_tanh(g, dd_mul(g, h, convolved(g, c, DD_F64))), 4u | 8u), 0.5));
+    output(g, &v, "y", dd_scale(g, dd_sum(g, dd_tanh(g, dd_mul(g, h, convolved(g, c, DD_F64, 0))), 4u | 8u), 0.5));
     judge(g, &v, 1e-11, &groups);
     assert_true(groups > 1);
     free_all(&v);
@@ -282,10 +325,10 @@ static void an_operand_is_read_turned_by_another_member(void **state)
     tensors v = {0};
     dd_graph *g = dd_graph_new();
     const dd_val x = input(g, &v, "x", DD_F64, DD_SHAPE(60, 5, 8, 8), key);
-    const dd_val c = convolved(g, x, DD_F64);
+    const dd_val c = convolved(g, x, DD_F64, 0);
     const dd_val turned = dd_tanh(g, dd_flip(g, c, 1u | 2u));
     const dd_val k = dd_add(g, dd_mul(g, c, dd_mean(g, turned, 4u | 8u)), c);
-    output(g, &v, "y", convolved(g, k, DD_F64));
+    output(g, &v, "y", convolved(g, k, DD_F64, 0));
     judge(g, &v, 1e-11, &groups);
     assert_true(groups > 0);
     free_all(&v);
@@ -301,11 +344,11 @@ static void an_operand_is_read_again_by_a_reader_that_computes(void **state)
     tensors v = {0};
     dd_graph *g = dd_graph_new();
     const dd_val x = input(g, &v, "x", DD_F64, DD_SHAPE(60, 5, 8, 8), key);
-    const dd_val c = convolved(g, x, DD_F64);
+    const dd_val c = convolved(g, x, DD_F64, 0);
     const dd_val centred = dd_sub(g, c, dd_mean(g, c, 4u | 8u));
     const dd_val k = dd_mul(g, c, x);
     const dd_val s = dd_sum(g, dd_mul(g, centred, dd_tanh(g, k)), 4u | 8u);
-    output(g, &v, "y", convolved(g, k, DD_F64));
+    output(g, &v, "y", convolved(g, k, DD_F64, 0));
     output(g, &v, "s", dd_scale(g, s, 0.5));
     judge(g, &v, 1e-11, &groups);
     assert_true(groups > 0);
@@ -333,8 +376,8 @@ static void readers_compute(void **state)
         output(g, &v, "y0", dd_scale(g, dd_sum(g, dd_mul(g, gate, a), 4u | 8u), 0.25));
         output(g, &v, "y1", dd_scale(g, dd_sum(g, dd_square(g, b), 4u | 8u), 0.25));
         output(g, &v, "y2", dd_scale(g, dd_mean(g, a, 4u | 8u), 3));
-        output(g, &v, "y3", convolved(g, dd_add(g, dd_mul(g, b, gate), dd_sub(g, a, c)), t));
-        output(g, &v, "y4", convolved(g, dd_mul(g, b, u), t));
+        output(g, &v, "y3", convolved(g, dd_add(g, dd_mul(g, b, gate), dd_sub(g, a, c)), t, 0));
+        output(g, &v, "y4", convolved(g, dd_mul(g, b, u), t, 0));
         judge(g, &v, t == DD_F32 ? 2e-4 : 1e-11, &groups);
         assert_true(groups > 0);
         free_all(&v);
@@ -363,7 +406,7 @@ static void readers_compute_at_the_edge(void **state)
                      b = dd_div(g, dd_div(g, dd_sub(g, u, x), u), w);
         output(g, &v, "y0", dd_scale(g, dd_sum(g, dd_tanh(g, dd_add(g, a, x)), 4u | 8u), 0.25));
         output(g, &v, "y1", dd_scale(g, dd_sum(g, dd_tanh(g, dd_mul(g, b, x)), 4u | 8u), 0.25));
-        output(g, &v, "y2", convolved(g, dd_tanh(g, dd_sub(g, x, a)), DD_F32));
+        output(g, &v, "y2", convolved(g, dd_tanh(g, dd_sub(g, x, a)), DD_F32, 0));
         judge(g, &v, 2e-4, &groups);
         assert_true(groups > 0);
         free_all(&v);
@@ -410,13 +453,7 @@ static void a_first_convolution_joins(void **state)
             output(g, &v, "y", dd_avgpool(g, dd_relu(g, y), pool));
             const dd_program_stats with = judge(g, &v, 2e-4, &groups);
             assert_true(groups > 0);
-#if defined(__x86_64__)
-            const int64_t largest = 4 * k[0] * k[2] * out * out;
-            if (i == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-                assert_true(with.arena < largest / 2);
-#else
-            (void)with, (void)out;
-#endif
+            if (i == 0 && has_vectors()) assert_true(with.arena < 2 * k[0] * k[2] * out * out);
             free_all(&v);
             dd_graph_free(g);
         }
@@ -555,6 +592,7 @@ static void network(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_graphs),
+                                       cmocka_unit_test(random_graphs_of_many_channels),
                                        cmocka_unit_test(a_value_on_the_way_is_read_flipped),
                                        cmocka_unit_test(a_leaf_is_overwritten_in_between),
                                        cmocka_unit_test(an_operand_is_read_turned_by_another_member),

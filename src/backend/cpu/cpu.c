@@ -43,6 +43,17 @@ static void release(dd_backend *b, dd_instr *in)
     in->state = NULL;
 }
 
+static unsigned may_block(const dd_instr *in)
+{
+    switch (in->kind) {
+    case DD_K_CONV:
+    case DD_K_CONV_DX:
+    case DD_K_CONV_DW: return dd_cpu_conv_may_block(in);
+    case DD_K_ROWS: return dd_cpu_group_may_block(in);
+    default: return 0;
+    }
+}
+
 static void close_cpu(dd_backend *b)
 {
     dd_cpu *self = b->self;
@@ -62,6 +73,8 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
                       .threads = threads > 0 ? threads : omp_get_num_procs(),
                       .rows = true,
                       .joins = dd_cpu_conv_few_joins,
+                      .lanes = dd_cpu_lanes(),
+                      .may_block = may_block,
                       .prepare = prepare,
                       .release = release,
                       .close = close_cpu,

@@ -12,7 +12,7 @@
 #ifdef DD_FEW_X86
 #include <omp.h>
 
-enum { ENOUGH_OUT = 8 };
+enum { ENOUGH_OUT = 8, WEIGHTS_PLANES = 2 }; /* channels from which and up to which ours gain */
 
 static const dd_few_lanes *lanes_here(void)
 {
@@ -20,22 +20,40 @@ static const dd_few_lanes *lanes_here(void)
     return n == 16 ? &dd_few_avx512 : n == 8 ? &dd_few_avx2 : NULL;
 }
 
-/* Output channels of one thread: an even number, since they are taken in pairs. */
-static int64_t share_of(const dd_conv_geo *g, int threads)
+static const dd_few_blocks *blocks_here(void)
 {
-    return ((g->o + threads - 1) / threads + 1) / 2 * 2;
+    return dd_cpu_lanes() == 16 ? &dd_few_blocks_avx512 : &dd_few_blocks_avx2;
+}
+
+/* Whether the side of many channels lies in blocks. */
+static bool blocked(const dd_instr *in)
+{
+    return (in->blocked & (in->kind == DD_K_CONV ? 1 : in->kind == DD_K_CONV_DX ? 2 : 4)) != 0;
+}
+
+/* Output channels of one thread: whole blocks, or an even number, since planes are taken in pairs. */
+static int64_t share_of(const dd_instr *in, int64_t channels, int threads)
+{
+    const int64_t unit = blocked(in) ? dd_cpu_lanes() : 2;
+    return ((channels + threads - 1) / threads + unit - 1) / unit * unit;
+}
+
+static int64_t weights_scratch(const dd_instr *in, const dd_conv_geo *g, int64_t share)
+{
+    return blocked(in) ? blocks_here()->weights_scratch(g, share) : lanes_here()->weights_scratch(g, share);
 }
 
 /* Each output channel is one thread's alone, so the order of additions is fixed. */
 static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch)
 {
-    const dd_few_lanes *f = lanes_here();
     const dd_conv_geo g = dd_conv_geo_of(in);
-    const int64_t share = share_of(&g, b->threads), each = f->weights_scratch(&g, share);
+    const int64_t share = share_of(in, g.o, b->threads), each = weights_scratch(in, &g, share);
+    void (*weights)(const dd_conv_geo *, int64_t, int64_t, const float *, const float *, float *, float *) =
+        blocked(in) ? blocks_here()->weights : lanes_here()->weights;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (g.n > 1)
     for (int t = 0; t < b->threads; t++) {
         const int64_t first = t * share, last = first + share < g.o ? first + share : g.o;
-        if (first < last) f->weights(&g, first, last, in->in[0], in->in[1], (float *)scratch + t * each, in->out);
+        if (first < last) weights(&g, first, last, in->in[0], in->in[1], (float *)scratch + t * each, in->out);
     }
     return DD_OK;
 }
@@ -58,6 +76,27 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     return DD_OK;
 }
 
+static dd_status launch_blocks(dd_backend *b, const dd_instr *in, void *scratch)
+{
+    const dd_few_blocks *f = blocks_here();
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    const bool back = in->kind == DD_K_CONV_DX;
+    const int64_t nx = g.c * g.h * g.w, ny = g.o * g.p * g.q, each = f->scratch(&g, back);
+    const int64_t workers = g.n < b->threads ? g.n : b->threads;
+#pragma omp parallel for schedule(static) num_threads(b->threads) if (workers > 1)
+    for (int64_t t = 0; t < workers; t++) {
+        float *buf = (float *)scratch + t * each;
+        f->start(&g, back, in->in[1], buf);
+        for (int64_t i = g.n * t / workers; i < g.n * (t + 1) / workers; i++)
+            if (back)
+                f->backward(&g, (const float *)in->in[0] + i * ny, buf, (float *)in->out + i * nx);
+            else
+                f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->nsrc > 2 ? in->in[2] : NULL, buf,
+                          (float *)in->out + i * ny);
+    }
+    return DD_OK;
+}
+
 static bool takes(const dd_conv_geo *g)
 {
     const bool plain = g->sh == 1 && g->sw == 1 && g->dh == 1 && g->dw == 1 && g->g == 1;
@@ -70,18 +109,38 @@ bool dd_cpu_conv_few_joins(const dd_instr *in)
     return in->dst.dtype == DD_F32 && takes(&g);
 }
 
+unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    if (in->dst.dtype != DD_F32 || !takes(&g) || g.o % dd_cpu_lanes()) return 0;
+    switch (in->kind) {
+    case DD_K_CONV: return 1;
+    case DD_K_CONV_DX: return 2;
+    default: return g.r == 3 && g.s == 3 ? 4 : 0;
+    }
+}
+
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    return lanes_here()->scratch(&g, false);
+    return blocked(in) ? blocks_here()->scratch(&g, false) : lanes_here()->scratch(&g, false);
+}
+
+void dd_cpu_conv_few_start(const dd_instr *in, float *buffer)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    if (blocked(in)) blocks_here()->start(&g, false, in->in[1], buffer);
 }
 
 void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
                             float *y)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    lanes_here()->planes(&g, first, count, fresh, (const float *)in->in[0] + image * g.c * g.h * g.w, in->in[1],
-                         in->nsrc > 2 ? in->in[2] : NULL, buffer, y);
+    const float *x = (const float *)in->in[0] + image * g.c * g.h * g.w, *bias = in->nsrc > 2 ? in->in[2] : NULL;
+    if (blocked(in))
+        blocks_here()->planes(&g, first, count, fresh, x, bias, buffer, y);
+    else
+        lanes_here()->planes(&g, first, count, fresh, x, in->in[1], bias, buffer, y);
 }
 
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
@@ -90,9 +149,14 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
     const dd_conv_geo g = dd_conv_geo_of(in);
     if (!takes(&g)) return false;
     if (in->kind == DD_K_CONV_DW) {
-        if (g.r != 3 || g.s != 3 || g.c > 2) return false; /* measured: no gain for 3 channels */
-        in->scratch = (size_t)(b->threads * f->weights_scratch(&g, share_of(&g, b->threads))) * sizeof(float);
+        if (!blocked(in) && (g.r != 3 || g.s != 3 || g.c > WEIGHTS_PLANES)) return false;
+        in->scratch = (size_t)(b->threads * weights_scratch(in, &g, share_of(in, g.o, b->threads))) * sizeof(float);
         in->launch = launch_weights;
+        return true;
+    }
+    if (blocked(in)) {
+        in->scratch = (size_t)(b->threads * blocks_here()->scratch(&g, in->kind == DD_K_CONV_DX)) * sizeof(float);
+        in->launch = launch_blocks;
         return true;
     }
     in->scratch = (size_t)(b->threads * f->scratch(&g, in->kind == DD_K_CONV_DX)) * sizeof(float);
@@ -110,6 +174,17 @@ bool dd_cpu_conv_few_joins(const dd_instr *in)
 {
     (void)in;
     return false;
+}
+
+unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
+{
+    (void)in;
+    return 0;
+}
+
+void dd_cpu_conv_few_start(const dd_instr *in, float *buffer)
+{
+    (void)in, (void)buffer;
 }
 
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in)

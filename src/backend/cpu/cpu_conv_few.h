@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Convolutions of few channels: what the lanes of each instruction set do. Shapes as in dd_conv_geo; floats, plain
- * nchw; one thread. */
+ * Convolutions of few channels: what the lanes of each instruction set do. Shapes as in dd_conv_geo; floats; one
+ * thread. Images x are plain; u and y lie in plain planes for the first table of functions and in blocks of `lanes`
+ * channels, [o / lanes][p][q][lanes], for the second. */
 #ifndef ATTAR_BACKEND_CPU_CONV_FEW_H
 #define ATTAR_BACKEND_CPU_CONV_FEW_H
 #include "backend/geometry.h"
@@ -9,6 +10,7 @@
 enum { DD_FEW_PLANES = 4 };
 
 typedef struct dd_few_lanes {
+    int lanes;
     int64_t (*scratch)(const dd_conv_geo *g, bool back); /* floats of buf in the next two */
     /* Planes first..first+count-1 of y [o,p,q] of one image x [c,h,w], into y; bias may be NULL. Unless `fresh`, buf
      * still holds the image from the last call. */
@@ -22,8 +24,22 @@ typedef struct dd_few_lanes {
                     float *y);
 } dd_few_lanes;
 
+typedef struct dd_few_blocks {
+    int64_t (*scratch)(const dd_conv_geo *g, bool back); /* floats of buf in the next four */
+    /* Weights into buf, whose borders become zero: before the first planes or backward. */
+    void (*start)(const dd_conv_geo *g, bool back, const float *w, float *buf);
+    /* As above; first and count are multiples of lanes. */
+    void (*planes)(const dd_conv_geo *g, int64_t first, int64_t count, bool fresh, const float *x, const float *bias,
+                   float *buf, float *y);
+    void (*backward)(const dd_conv_geo *g, const float *u, float *buf, float *y);
+    int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
+    void (*weights)(const dd_conv_geo *g, int64_t first, int64_t last, const float *x, const float *u, float *buf,
+                    float *y);
+} dd_few_blocks;
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #define DD_FEW_X86 1
 extern const dd_few_lanes dd_few_avx2, dd_few_avx512;
+extern const dd_few_blocks dd_few_blocks_avx2, dd_few_blocks_avx512;
 #endif
 #endif

@@ -53,18 +53,25 @@ dd_status dd_cpu_spmm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
+unsigned dd_cpu_conv_may_block(const dd_instr *in);
 /* Any CONV, CONV_DX or CONV_DW in float32 that oneDNN knows. */
 dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in);
 /* CONV and CONV_DX of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
-/* The same CONV as a member of a row group: whether it can be, floats of a thread's buffer, and planes first.. of one
- * image of dst into y, one behind the other. `fresh`: the buffer does not hold this image yet. */
+unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
+/* The same CONV as a member of a row group: whether it can be, floats of a thread's buffer, its preparation once a
+ * launch, and planes first.. of one image of dst into y, one behind the other or in blocks. `fresh`: the buffer does
+ * not hold this image yet. */
 bool dd_cpu_conv_few_joins(const dd_instr *in);
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in);
+void dd_cpu_conv_few_start(const dd_instr *in, float *buffer);
 void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
                             float *y);
 /* All three passes of 3x3 convolutions of many channels; false as above. */
 bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in);
+unsigned dd_cpu_winograd_may_block(const dd_instr *in);
+/* Row groups whose rows can all be taken in blocks. */
+bool dd_cpu_group_may_block(const dd_instr *in);
 
 /* One plane of 2x2 pooling; plane holds height and width of the large and of the small one. `large`: u is the small
  * plane and y the large one (SUMPOOL_T), otherwise x is the large one (SUMPOOL). */

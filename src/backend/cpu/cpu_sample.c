@@ -1,62 +1,99 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SAMPLE and SAMPLE_T, images in parallel. The position of a pixel and its weights are computed once, in double, and
- * used for all channels. */
+ * SAMPLE and SAMPLE_T, images in parallel. Positions of pixels and their weights are computed once, in double, as
+ * vectors, and used for all channels. */
 #include "backend/cpu/cpu_internal.h"
 
 #include <string.h>
+
+enum { PIECE = 64 }; /* pixels of a row at a time */
 
 typedef struct shape {
     int64_t n, c, h, w, p, q;
 } shape;
 
-/* The pixels around a position that lie inside the image, and their bilinear weights. */
-typedef struct taps {
-    int n;
-    int64_t at[4];
-    float weight[4];
-} taps;
+/* Positions of some pixels of a row: the upper left of the four pixels around each, the bilinear weights of the four,
+ * and whether all lie inside the image. */
+typedef struct positions {
+    int32_t row[PIECE], column[PIECE], inside[PIECE];
+    float weight[4][PIECE];
+} positions;
 
-static taps taps_at(const shape *z, const float *a, int64_t i, int64_t j)
+/* Pixels j..j+n-1 of row i; a [2,3] maps places relative to the centres. */
+DD_SIMD static void find(const shape *z, const float *a, int64_t i, int64_t j, int n, positions *t)
 {
-    const double dy = (double)i - 0.5 * (double)(z->p - 1), dx = (double)j - 0.5 * (double)(z->q - 1);
-    const double y = (double)a[0] * dy + (double)a[1] * dx + (double)a[2] + 0.5 * (double)(z->h - 1);
-    const double x = (double)a[3] * dy + (double)a[4] * dx + (double)a[5] + 0.5 * (double)(z->w - 1);
-    taps t = {.n = 0};
-    if (!(y > -1.0 && y < (double)z->h && x > -1.0 && x < (double)z->w)) return t;
-    const int64_t y0 = (int64_t)(y + 1.0) - 1, x0 = (int64_t)(x + 1.0) - 1; /* floor, both being above -1 */
-    const double fy = y - (double)y0, fx = x - (double)x0;
+    const double dy = (double)i - 0.5 * (double)(z->p - 1), first = (double)j - 0.5 * (double)(z->q - 1);
+    const double cy = 0.5 * (double)(z->h - 1), cx = 0.5 * (double)(z->w - 1);
+    const double a0 = (double)a[0] * dy, a1 = (double)a[1], a2 = (double)a[2];
+    const double a3 = (double)a[3] * dy, a4 = (double)a[4], a5 = (double)a[5];
+    const double h = (double)z->h, w = (double)z->w;
+#pragma omp simd
+    for (int k = 0; k < n; k++) {
+        const double dx = first + (double)k;
+        const double y = a0 + a1 * dx + a2 + cy, x = a3 + a4 * dx + a5 + cx;
+        const bool near = y > -1.0 && y < h && x > -1.0 && x < w; /* not a number: far */
+        const double ys = near ? y : -2.0, xs = near ? x : -2.0;
+        const int32_t y0 = (int32_t)(ys + 2.0) - 2, x0 = (int32_t)(xs + 2.0) - 2; /* floor, both being at least -2 */
+        const double fy = ys - (double)y0, fx = xs - (double)x0;
+        t->row[k] = y0;
+        t->column[k] = x0;
+        t->inside[k] = y0 >= 0 && (double)y0 + 1.0 < h && x0 >= 0 && (double)x0 + 1.0 < w;
+        t->weight[0][k] = (float)((1.0 - fy) * (1.0 - fx));
+        t->weight[1][k] = (float)((1.0 - fy) * fx);
+        t->weight[2][k] = (float)(fy * (1.0 - fx));
+        t->weight[3][k] = (float)(fy * fx);
+    }
+}
+
+/* Offset of neighbour k of pixel e; -1: it lies outside. */
+static int64_t neighbour(const shape *z, const positions *t, int e, int k)
+{
+    const int64_t y = t->row[e] + k / 2, x = t->column[e] + k % 2;
+    return y < 0 || y >= z->h || x < 0 || x >= z->w ? -1 : y * z->w + x;
+}
+
+static float weigh(const shape *z, const positions *t, int e, const float *x)
+{
+    float sum = 0.0f;
+    if (t->inside[e]) {
+        const float *at = x + t->row[e] * z->w + t->column[e];
+        return t->weight[0][e] * at[0] + t->weight[1][e] * at[1] + t->weight[2][e] * at[z->w] +
+               t->weight[3][e] * at[z->w + 1];
+    }
     for (int k = 0; k < 4; k++) {
-        const int64_t yk = y0 + k / 2, xk = x0 + k % 2;
-        if (yk < 0 || yk >= z->h || xk < 0 || xk >= z->w) continue;
-        t.at[t.n] = yk * z->w + xk;
-        t.weight[t.n++] = (float)((k / 2 ? fy : 1.0 - fy) * (k % 2 ? fx : 1.0 - fx));
+        const int64_t at = neighbour(z, t, e, k);
+        if (at >= 0) sum += t->weight[k][e] * x[at];
     }
-    return t;
+    return sum;
 }
 
-static void forward(const shape *z, const float *a, const float *x, float *y)
+static void spread(const shape *z, const positions *t, int e, float u, float *y)
+{
+    for (int k = 0; k < 4; k++) {
+        const int64_t at = neighbour(z, t, e, k);
+        if (at >= 0) y[at] += t->weight[k][e] * u;
+    }
+}
+
+/* One image: y from x, or for the transposed way x from y. */
+static void image(const shape *z, bool transposed, const float *a, const float *from, float *to)
 {
     const int64_t big = z->h * z->w, small = z->p * z->q;
-    for (int64_t e = 0; e < small; e++) {
-        const taps t = taps_at(z, a, e / z->q, e % z->q);
-        for (int64_t c = 0; c < z->c; c++) {
-            float sum = 0.0f;
-            for (int k = 0; k < t.n; k++) sum += t.weight[k] * x[c * big + t.at[k]];
-            y[c * small + e] = sum;
+    positions t;
+    if (transposed) memset(to, 0, (size_t)(z->c * big) * sizeof *to);
+    for (int64_t i = 0; i < z->p; i++)
+        for (int64_t j = 0; j < z->q; j += PIECE) {
+            const int n = z->q - j < PIECE ? (int)(z->q - j) : PIECE;
+            find(z, a, i, j, n, &t);
+            for (int64_t c = 0; c < z->c; c++) {
+                const int64_t at = c * small + i * z->q + j;
+                for (int e = 0; e < n; e++)
+                    if (transposed)
+                        spread(z, &t, e, from[at + e], to + c * big);
+                    else
+                        to[at + e] = weigh(z, &t, e, from + c * big);
+            }
         }
-    }
-}
-
-static void transposed(const shape *z, const float *a, const float *u, float *y)
-{
-    const int64_t big = z->h * z->w, small = z->p * z->q;
-    memset(y, 0, (size_t)(z->c * big) * sizeof *y);
-    for (int64_t e = 0; e < small; e++) {
-        const taps t = taps_at(z, a, e / z->q, e % z->q);
-        for (int64_t c = 0; c < z->c; c++)
-            for (int k = 0; k < t.n; k++) y[c * big + t.at[k]] += t.weight[k] * u[c * small + e];
-    }
 }
 
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
@@ -69,12 +106,8 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     const float *src = in->in[0], *a = in->in[1];
     float *dst = in->out;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (z.n * (nbig + nsmall) >= DD_CPU_GRAIN / 4)
-    for (int64_t i = 0; i < z.n; i++) {
-        if (t)
-            transposed(&z, a + 6 * i, src + i * nsmall, dst + i * nbig);
-        else
-            forward(&z, a + 6 * i, src + i * nbig, dst + i * nsmall);
-    }
+    for (int64_t i = 0; i < z.n; i++)
+        image(&z, t, a + 6 * i, src + i * (t ? nsmall : nbig), dst + i * (t ? nbig : nsmall));
     return DD_OK;
 }
 

@@ -43,7 +43,9 @@ static dd_wino plan_of(const dd_instr *in, const dd_wino_lanes *f, int threads)
                  .pw = back ? 2 - g.pw : g.pw,
                  .w_out = back ? DD_WINO_TAPS : g.c * DD_WINO_TAPS,
                  .w_in = back ? g.c * DD_WINO_TAPS : DD_WINO_TAPS,
-                 .turned = back};
+                 .turned = back,
+                 .source_blocked = (in->blocked & 2) != 0,
+                 .other_blocked = (in->blocked & (in->kind == DD_K_CONV_DW ? 4 : 1)) != 0};
     z.th = (z.p + DD_WINO_TILE - 1) / DD_WINO_TILE;
     z.tw = (z.q + DD_WINO_TILE - 1) / DD_WINO_TILE;
     z.tiles = z.th * z.tw;
@@ -89,7 +91,8 @@ static int64_t workers_of(const dd_wino *z, int threads)
 
 static size_t outputs_scratch(const dd_wino *z, const dd_wino_lanes *f, int threads)
 {
-    return (size_t)(workers_of(z, threads) * (DD_WINO_POINTS * (z->v_step + z->m_step) + 2 * canvas_size(z, f))) * sizeof(float);
+    return (size_t)(workers_of(z, threads) * (DD_WINO_POINTS * (z->v_step + z->m_step) + 2 * canvas_size(z, f))) *
+           sizeof(float);
 }
 
 typedef struct place {
@@ -194,15 +197,33 @@ static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch
 
 /* ---- choice ---- */
 
-bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
+static bool takes(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
     const dd_wino_lanes *f = lanes_here();
-    if (!f || g.r != 3 || g.s != 3 || g.sh != 1 || g.sw != 1 || g.dh != 1 || g.dw != 1 || g.g != 1 || g.ph > 2 ||
-        g.pw > 2 || g.c < ENOUGH || g.o < ENOUGH)
-        return false;
+    const bool plain = g.r == 3 && g.s == 3 && g.sh == 1 && g.sw == 1 && g.dh == 1 && g.dw == 1 && g.g == 1;
+    if (!f || in->dst.dtype != DD_F32 || !plain || g.ph > 2 || g.pw > 2 || g.c < ENOUGH || g.o < ENOUGH) return false;
+    return plan_of(in, f, 1).tiles <= MOST_TILES;
+}
+
+unsigned dd_cpu_winograd_may_block(const dd_instr *in)
+{
+    if (!takes(in)) return 0;
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    const int lanes = dd_cpu_lanes();
+    const unsigned c = g.c % lanes == 0, o = g.o % lanes == 0;
+    switch (in->kind) {
+    case DD_K_CONV: return c << 1 | o;
+    case DD_K_CONV_DX: return o << 1 | c;
+    default: return c << 1 | o << 2;
+    }
+}
+
+bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
+{
+    if (!takes(in)) return false;
+    const dd_wino_lanes *f = lanes_here();
     const dd_wino z = plan_of(in, f, b->threads);
-    if (z.tiles > MOST_TILES) return false;
     const bool dw = in->kind == DD_K_CONV_DW;
     const dd_kept_form form = form_of(&z, f);
     if (!dw && dd_kept_reserve(((const dd_cpu *)b->self)->kept, &form, (size_t)(z.c * z.o * DD_WINO_TAPS),
@@ -213,6 +234,12 @@ bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
     return true;
 }
 #else
+unsigned dd_cpu_winograd_may_block(const dd_instr *in)
+{
+    (void)in;
+    return 0;
+}
+
 bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
 {
     (void)b, (void)in;

@@ -27,14 +27,17 @@ typedef struct dd_wino {
     int64_t v_step, m_step, u_step, d_step;
     int64_t w_out, w_in; /* floats from one channel's kernel to the next */
     int turned;          /* kernels turned by half a turn: the gradient of the input */
+    /* The source and the other operand or the result lie in blocks of `lanes` channels: [c / lanes][h][w][lanes]. */
+    int source_blocked, other_blocked;
 } dd_wino;
 
 typedef struct dd_wino_lanes {
     int lanes, block; /* floats of a vector; rows that a product keeps in registers */
     /* U of panel number `panel` from w. */
     void (*weights)(const dd_wino *z, int64_t panel, const float *w, float *u);
-    /* Channels from..from+lanes of one image x [c,h,w] into the 36 matrices; v is where their group has the image's
-     * first tile. `canvas` holds a vector for each pixel of the tiles and is zero where the image does not reach. */
+    /* Channels from..from+lanes of one image x [c,h,w], or of its blocks, into the 36 matrices; v is where their group
+     * has the image's first tile. `canvas` holds a vector for each pixel of the tiles and is zero where the image does
+     * not reach. */
     void (*source)(const dd_wino *z, int64_t from, const float *x, float *canvas, float *v);
     /* The same for u [o,p,q], the other operand of the weights' gradient. */
     void (*gradient)(const dd_wino *z, int64_t from, const float *u, float *canvas, float *m);

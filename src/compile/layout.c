@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which tensors lie in blocks: [rows / lanes][elements of a row][lanes], a row being one channel of one image. A tensor
+ * does where whoever writes or reads it can, and where that reaches from a convolution to its neighbours: the
+ * convolutions need blocks inside, so one that finds and leaves them turns nothing, and row groups then work on as many
+ * rows as a vector has lanes. Knows the instruction format and base. */
+#include "compile/passes.h"
+
+typedef struct layout {
+    dd_compiled *c;
+    unsigned *may;   /* [nstep] of the backend; of a member: what its group allows */
+    int64_t *row;    /* [nslot] elements of a row; 0: not touched yet, -1: this tensor stays as it is */
+    bool *is;        /* [nslot] lies in blocks */
+    dd_instr **list; /* members of one group */
+} layout;
+
+static bool convolution(const dd_command *k)
+{
+    return k->in.kind == DD_K_CONV || k->in.kind == DD_K_CONV_DX || k->in.kind == DD_K_CONV_DW;
+}
+
+static int slot_of(const dd_command *k, int operand)
+{
+    return operand ? k->src[operand - 1].slot : k->out.slot;
+}
+
+/* Elements of a row as this operand sees it; -1: it cannot be in blocks. */
+static int64_t row_of(const dd_compiled *c, const dd_command *k, unsigned may, int operand)
+{
+    const dd_view *v = operand ? &k->in.src[operand - 1] : &k->in.dst;
+    const dd_slot *s = &c->slot[slot_of(k, operand)];
+    const int64_t offset = operand ? k->src[operand - 1].offset : k->out.offset;
+    const bool whole = s->kind == DD_SLOT_ARENA && v->dtype == DD_F32 && offset == 0 && dd_view_contiguous(v) &&
+                       (size_t)dd_view_count(v) * sizeof(float) == s->bytes;
+    if (!whole || !(may >> operand & 1)) return -1;
+    const int64_t n = convolution(k) ? v->dim[2] * v->dim[3] : v->dim[v->rank - 1];
+    return n > 1 ? n : -1;
+}
+
+/* What the backend can take; for a group that is all of its members' operands or none. */
+static void ask(layout *l, const dd_backend *b)
+{
+    const dd_compiled *c = l->c;
+    for (size_t i = 0; i < c->nstep; i++) {
+        dd_command *k = &c->step[i];
+        if (k->group) continue;
+        if (k->in.kind != DD_K_ROWS) {
+            l->may[i] = b->may_block(&k->in);
+            continue;
+        }
+        const size_t n = (size_t)k->in.attr[2];
+        for (size_t m = 0; m < n; m++) l->list[m] = &c->step[i + 1 + m].in;
+        k->in.member = l->list;
+        l->may[i] = b->may_block(&k->in);
+        k->in.member = NULL;
+        for (size_t m = 0; l->may[i] && m < n; m++) l->may[i + 1 + m] = convolution(&c->step[i + 1 + m]) ? 1 : ~0u;
+    }
+}
+
+static void rule_out(layout *l)
+{
+    const dd_compiled *c = l->c;
+    for (size_t i = 0; i < c->nstep; i++) {
+        const dd_command *k = &c->step[i];
+        if (k->in.kind == DD_K_ROWS) continue;
+        for (int j = 0; j <= k->in.nsrc; j++) {
+            int64_t *row = &l->row[slot_of(k, j)];
+            const int64_t here = row_of(c, k, l->may[i], j);
+            *row = *row == 0 || *row == here ? here : -1;
+        }
+    }
+}
+
+/* One more tensor in blocks; false if it is already or may not. */
+static bool spread(layout *l, int slot)
+{
+    if (l->is[slot] || l->row[slot] <= 0) return false;
+    return l->is[slot] = true;
+}
+
+static bool touches_blocks(const layout *l, size_t head)
+{
+    for (size_t i = head + 1; i <= head + (size_t)l->c->step[head].in.attr[2]; i++)
+        for (int j = 0; j <= l->c->step[i].in.nsrc; j++)
+            if (l->is[slot_of(&l->c->step[i], j)]) return true;
+    return false;
+}
+
+/* From the convolutions through the groups, until nothing is added. */
+static void choose(layout *l)
+{
+    const dd_compiled *c = l->c;
+    for (size_t i = 0; i < c->nstep; i++)
+        for (int j = 0; convolution(&c->step[i]) && j <= c->step[i].in.nsrc; j++) spread(l, slot_of(&c->step[i], j));
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < c->nstep; i++) {
+            if (c->step[i].in.kind != DD_K_ROWS || !touches_blocks(l, i)) continue;
+            for (size_t m = i + 1; m <= i + (size_t)c->step[i].in.attr[2]; m++)
+                for (int j = 0; j <= c->step[m].in.nsrc; j++) more = spread(l, slot_of(&c->step[m], j)) || more;
+        }
+    }
+}
+
+static void mark(layout *l)
+{
+    dd_compiled *c = l->c;
+    for (size_t i = 0; i < c->nstep; i++) {
+        dd_command *k = &c->step[i];
+        if (k->in.kind == DD_K_ROWS) {
+            k->in.blocked = touches_blocks(l, i);
+            continue;
+        }
+        for (int j = 0; j <= k->in.nsrc; j++)
+            if (l->is[slot_of(k, j)]) k->in.blocked |= 1u << j;
+        if (k->group && convolution(k)) k->in.blocked |= c->step[k->group - 1].in.blocked; /* its dst: a buffer */
+    }
+    for (size_t s = 0; s < c->nslot; s++) c->stats.blocked += l->is[s];
+}
+
+dd_status dd_choose_layout(dd_compiled *c, const dd_backend *b)
+{
+    layout l = {.c = c};
+    if (!b->may_block || !b->lanes) return DD_OK;
+    l.may = dd_alloc(c->nstep + 1, sizeof *l.may);
+    l.row = dd_alloc(c->nslot + 1, sizeof *l.row);
+    l.is = dd_alloc(c->nslot + 1, sizeof *l.is);
+    l.list = dd_alloc(c->nstep + 1, sizeof *l.list);
+    const bool ok = l.may && l.row && l.is && l.list;
+    if (ok) {
+        ask(&l, b);
+        rule_out(&l);
+        choose(&l);
+        mark(&l);
+    }
+    dd_free(l.may);
+    dd_free(l.row);
+    dd_free(l.is);
+    dd_free(l.list);
+    return ok ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for the layout of %zu instructions", c->nstep);
+}
