@@ -31,22 +31,23 @@ typedef struct dd_distill_opts {
     char method[DD_OPT_TEXT]; /* "dm" */
     char data[DD_OPT_TEXT];   /* a name or path */
     char out[DD_OPT_TEXT];
-    int64_t ipc;                /* images per class, 1 */
-    int64_t seed;               /* 0 */
-    int64_t iterations;         /* -1: the method's own default */
-    char net[DD_OPT_TEXT];      /* "convnet" */
-    char init[DD_OPT_TEXT];     /* "real" | "noise" | "herding" | "kcenter" | "kmeans" */
-    char aug[DD_OPT_TEXT];      /* "auto": the DSA list of the data set */
-    int64_t eval_every;         /* iterations; 0: only at the end */
-    int64_t eval_repeats;       /* networks a final evaluation, 3 */
-    char protocol[DD_OPT_TEXT]; /* "dsa" */
-    int64_t eval_epochs;        /* -1: the protocol's */
-    double holdout;             /* fraction of the training data held out for selection, 0.1 */
-    bool paper_compatible;      /* select on the test set, hold nothing out */
-    bool baselines;             /* evaluate random real images beside it, true */
-    int64_t checkpoint_every;   /* iterations, 50 */
-    char backend[DD_OPT_TEXT];  /* "cpu" */
-    int64_t threads;            /* 0: all */
+    int64_t ipc;                 /* images per class, 1 */
+    int64_t seed;                /* 0 */
+    int64_t iterations;          /* -1: the method's own default */
+    char net[DD_OPT_TEXT];       /* "convnet" */
+    char init[DD_OPT_TEXT];      /* "real" | "noise" | "herding" | "kcenter" | "kmeans" */
+    char aug[DD_OPT_TEXT];       /* "auto": the DSA list of the data set */
+    int64_t eval_every;          /* iterations; 0: only at the end */
+    int64_t eval_repeats;        /* networks a final evaluation, 3 */
+    char protocol[DD_OPT_TEXT];  /* "dsa" */
+    int64_t eval_epochs;         /* -1: the protocol's */
+    double holdout;              /* fraction of the training data held out for selection, 0.1 */
+    bool paper_compatible;       /* select on the test set, hold nothing out */
+    bool baselines;              /* evaluate random real images beside it, true */
+    int64_t checkpoint_every;    /* iterations, 50 */
+    char backend[DD_OPT_TEXT];   /* "cpu" */
+    int64_t threads;             /* 0: all */
+    char precision[DD_OPT_TEXT]; /* "float32", or "bf16": of the method's programs; evaluations stay float32 */
     bool resume;
     bool profile;            /* time each instruction and fill the result's table */
     const char *const *sets; /* "key=value" strings for the method, NULL-terminated, or NULL */

@@ -16,6 +16,9 @@ typedef struct dd_backend dd_backend;
  * DD_ENOTFOUND, DD_ENOMEM. */
 dd_status dd_backend_open(dd_backend **out, const char *name, int threads);
 void dd_backend_close(dd_backend *b);
+/* How programs compiled from now on hold what lies between convolutions: "float32", or "bf16", half the memory, all
+ * arithmetic still in float32. DD_ENOTFOUND: another name; DD_EUNSUPPORTED: bf16 with this backend or processor. */
+dd_status dd_backend_precision(dd_backend *b, const char *name);
 const char *dd_backend_name(const dd_backend *b);
 
 /* One kind of instruction, contractions apart by shape, over all programs of the backend since profiling began. */

@@ -97,6 +97,8 @@ struct dd_instr {
      * [rows / lanes][elements of a row][lanes], rows being n * c and lanes the backend's. For ROWS: 1 if any operand of
      * a member does. */
     unsigned blocked;
+    unsigned
+        half; /* the same bits: the blocked operand is held as bfloat16, the upper half of a float, rounded to even */
 };
 
 typedef struct dd_profile dd_profile;
@@ -109,6 +111,7 @@ struct dd_backend {
     void (*release)(dd_backend *b, dd_instr *in);
     bool (*joins)(const dd_instr *conv); /* this CONV may be a member of a row group; NULL: none may */
     int lanes;                           /* rows of a block; 0: no operand may be blocked */
+    bool half;                           /* blocked operands are held as bfloat16 */
     unsigned (*may_block)(
         const dd_instr *in); /* operands as in `blocked`, each on its own; ROWS with members: 1, all rows */
     void (*close)(dd_backend *b);

@@ -33,6 +33,20 @@ void dd_backend_close(dd_backend *b)
     b->close(b);
 }
 
+dd_status dd_backend_precision(dd_backend *b, const char *name)
+{
+    const bool half = strcmp(name, "bf16") == 0;
+    if (!half && strcmp(name, "float32") != 0)
+        return dd_fail(DD_ENOTFOUND, "no precision \"%s\": there are float32 and bf16", name);
+    if (half && !b->may_block)
+        return dd_fail(DD_EUNSUPPORTED, "backend %s has no bf16: use --backend cpu, or --precision float32", b->name);
+    if (half && !b->lanes)
+        return dd_fail(DD_EUNSUPPORTED, "this processor has no vectors to convert bf16 with, which need AVX2: use "
+                                        "--precision float32");
+    b->half = half;
+    return DD_OK;
+}
+
 const char *dd_backend_name(const dd_backend *b)
 {
     return b->name;

@@ -43,6 +43,9 @@ const dd_option dd_distill_flags[] = {
      "do not evaluate random real images beside it"},
     {"checkpoint-every", DD_OPT_INT, AT(d.checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
     DD_CLI_MACHINE_ROWS(flags, d.backend, d.threads),
+    {"precision", DD_OPT_CHOICE, AT(d.precision), "float32", 0, 0, "float32|bf16",
+     "how the method holds what lies between convolutions; bf16 takes half the memory, says by how much it is off, and "
+     "leaves evaluations as they are"},
     {"resume", DD_OPT_BOOL, AT(d.resume), "false", 0, 0, NULL, "go on from the checkpoint in the output folder"},
     {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE", "an option of the method; may be repeated"},
     DD_CLI_FOLDER_ROWS(flags, from),

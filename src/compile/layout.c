@@ -102,7 +102,7 @@ static void choose(layout *l)
     }
 }
 
-static void mark(layout *l)
+static void mark(layout *l, bool half)
 {
     dd_compiled *c = l->c;
     for (size_t i = 0; i < c->nstep; i++) {
@@ -113,9 +113,13 @@ static void mark(layout *l)
         }
         for (int j = 0; j <= k->in.nsrc; j++)
             if (l->is[slot_of(k, j)]) k->in.blocked |= 1u << j;
+        if (half) k->in.half = k->in.blocked;
         if (k->group && convolution(k)) k->in.blocked |= c->step[k->group - 1].in.blocked; /* its dst: a buffer */
     }
-    for (size_t s = 0; s < c->nslot; s++) c->stats.blocked += l->is[s];
+    for (size_t s = 0; s < c->nslot; s++) {
+        c->stats.blocked += l->is[s];
+        if (l->is[s] && half) c->slot[s].bytes /= 2;
+    }
 }
 
 dd_status dd_choose_layout(dd_compiled *c, const dd_backend *b)
@@ -131,7 +135,7 @@ dd_status dd_choose_layout(dd_compiled *c, const dd_backend *b)
         ask(&l, b);
         rule_out(&l);
         choose(&l);
-        mark(&l);
+        mark(&l, b->half);
     }
     dd_free(l.may);
     dd_free(l.row);

@@ -92,8 +92,9 @@ static void reuse_operand(dd_compiled *c, range *r, long t)
 {
     dd_command *k = &c->step[t];
     const int d = k->out.slot;
+    const size_t each = dd_dtype_size(k->in.dst.dtype) / (k->in.half & 1 ? 2 : 1);
     const bool whole = k->out.offset == 0 && dd_view_contiguous(&k->in.dst) &&
-                       (size_t)dd_view_count(&k->in.dst) * dd_dtype_size(k->in.dst.dtype) == c->slot[d].bytes;
+                       (size_t)dd_view_count(&k->in.dst) * each == c->slot[d].bytes;
     if (k->in.kind != DD_K_POINTWISE || c->slot[d].kind != DD_SLOT_ARENA || r[d].first != t || !whole) return;
     for (int j = 0; j < k->in.nsrc; j++) {
         const int s = k->src[j].slot;

@@ -34,6 +34,7 @@ typedef struct dd_driver {
     double eval_started;
     int64_t eval_at, eval_first, eval_of; /* epochs of the evaluation: done, before this part of it, all; of 0: none */
     int64_t started_at;
+    double loss_deviation, step_deviation; /* of bf16 from float32 in the first iteration, relative */
     dd_distill_result *result;
 } dd_driver;
 
@@ -45,6 +46,9 @@ void dd_driver_close(dd_driver *d);
 bool dd_driver_report(dd_driver *d);                       /* tells the caller how far the run is; false: stop */
 bool dd_driver_going_on(void *self);                       /* the same as a dd_run's */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
+
+/* probe.c: the first iteration in float32 and in bf16, from the first images, which stay as they are. */
+dd_status dd_driver_probe(dd_driver *d);
 
 /* plan.c: the costs of the run from here on, but for those of iterations. */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);

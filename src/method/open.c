@@ -30,6 +30,7 @@ static const dd_option driver_table[] = {
     {"checkpoint_every", DD_OPT_INT, AT(checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
     {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, NULL, "cpu or ref"},
     {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    {"precision", DD_OPT_CHOICE, AT(precision), "float32", 0, 0, "float32|bf16", "what lies between convolutions"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
 
@@ -162,6 +163,8 @@ static dd_status open_run(dd_driver *d)
     DD_TRY(open_aug(d));
     DD_TRY(sort_by_class(d));
     DD_TRY(dd_backend_open(&d->r.backend, d->o.backend, (int)d->o.threads));
+    DD_TRY(dd_backend_precision(d->r.backend, d->o.precision)); /* refused now rather than later */
+    DD_TRY(dd_backend_precision(d->r.backend, "float32"));
     d->r.data = data;
     d->r.items = d->items;
     d->r.nitems = d->nitems;
@@ -224,8 +227,12 @@ dd_status dd_driver_open(dd_driver *d)
 
 dd_status dd_driver_build(dd_driver *d)
 {
+    const bool half = strcmp(d->o.precision, "bf16") == 0;
     DD_TRY(initialise(d));
-    return d->method->build(&d->r, d->state);
+    if (half) DD_TRY(dd_driver_probe(d));
+    if (half) DD_TRY(dd_backend_precision(d->r.backend, "bf16"));
+    DD_TRY(d->method->build(&d->r, d->state));
+    return half ? dd_backend_precision(d->r.backend, "float32") : DD_OK; /* evaluations judge by the same measure */
 }
 
 void dd_take_profile(dd_driver *d, dd_profile_table *out)

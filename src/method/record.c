@@ -114,6 +114,7 @@ static dd_status same_rows(const dd_json *was, const dd_option *t, const void *s
         const char *then = dd_json_string(dd_json_get(was, t->name));
         if (free_to_change(t->name)) continue;
         DD_TRY(dd_options_get(t, src, t->name, now, sizeof now));
+        if (!then) then = t->def; /* an option that came later */
         if (!then || strcmp(then, now) != 0)
             return dd_fail(DD_EEXIST, "%s has %s=%s, this run asks for %s; give the same value or another --out", path,
                            t->name, then ? then : "nothing", now);
@@ -173,6 +174,9 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
                 : d->o.paper_compatible ? "test"
                                         : "holdout",
                 d->held_out);
+    if (strcmp(d->o.precision, "float32") != 0)
+        dd_str_addf(out, "  \"precision\": {\"name\": \"%s\", \"loss_deviation\": %.9g, \"step_deviation\": %.9g},\n",
+                    d->o.precision, d->loss_deviation, d->step_deviation);
     dd_str_add(out, "  \"method_options\": {");
     DD_TRY(rows(out, d->method->options, d->state, "    ", true));
     dd_str_add(out, "\n  },\n  \"data\": {");

@@ -589,6 +589,74 @@ static void network(void **state)
     dd_graph_free(g);
 }
 
+/* Loss and gradients of a ConvNet-3 with images of odd tiles, its tensors between convolutions in blocks. */
+static void in_blocks(dd_graph *g, tensors *v, int64_t channels, int64_t side)
+{
+    const dd_key key = dd_key_seed(3);
+    const int64_t c = 32, last = side / 8, f = c * last * last;
+    const dd_val x = input(g, v, "x", DD_F32, DD_SHAPE(6, channels, side, side), key);
+    const dd_val s = input(g, v, "s", DD_F32, DD_SHAPE(c, 1, 1), key),
+                 t = input(g, v, "t", DD_F32, DD_SHAPE(c, 1, 1), key);
+    const dd_val w1 = input(g, v, "w1", DD_F32, DD_SHAPE(c, channels, 3, 3), key),
+                 w2 = input(g, v, "w2", DD_F32, DD_SHAPE(c, c, 3, 3), key),
+                 w3 = input(g, v, "w3", DD_F32, DD_SHAPE(c, c, 3, 3), key);
+    const dd_val head = input(g, v, "head", DD_F32, DD_SHAPE(4, f), key),
+                 y = input(g, v, "y", DD_F32, DD_SHAPE(6, 4), key);
+    const dd_val h = block(g, block(g, block(g, x, dd_addc(g, w1, -0.75), s, t), dd_addc(g, w2, -0.75), s, t),
+                           dd_addc(g, w3, -0.75), s, t);
+    const dd_val logits =
+        dd_scale(g, dd_matmul(g, dd_reshape(g, h, DD_SHAPE(6, f)), dd_addc(g, head, -0.75), false, true), 0.1);
+    const dd_val loss = dd_xent(g, logits, y), wrt[4] = {x, w1, w2, w3};
+    dd_val d[4];
+    dd_grad(g, loss, 4, wrt, d);
+    output(g, v, "loss", loss);
+    output(g, v, "dx", d[0]);
+    output(g, v, "dw1", d[1]);
+    output(g, v, "dw2", d[2]);
+    output(g, v, "dw3", d[3]);
+}
+
+static double distance(const double *a, const double *b, int64_t n)
+{
+    double gap = 0, size = 0;
+    for (int64_t i = 0; i < n; i++) {
+        gap += (a[i] - b[i]) * (a[i] - b[i]);
+        size += b[i] * b[i];
+    }
+    return sqrt(gap / size);
+}
+
+/* bf16 halves what lies between convolutions, and rounds it to 8 bits. */
+static void half_precision(void **state)
+{
+    static const int64_t cases[][2] = {/* channels, side */ {1, 32}, {3, 24}, {4, 28}};
+    (void)state;
+    for (size_t i = 0; has_vectors() && i < DD_LEN(cases); i++) {
+        tensors v = {0};
+        dd_backend *b = NULL;
+        dd_program_stats wide, narrow;
+        int64_t n, groups;
+        dd_graph *g = dd_graph_new();
+        in_blocks(g, &v, cases[i][0], cases[i][1]);
+        judge(g, &v, 5e-4, &groups);
+        ok(dd_backend_open(&b, "cpu", 2));
+        double *x = run(g, &v, b, 0, &n, &wide);
+        ok(dd_backend_precision(b, "bf16"));
+        double *y = run(g, &v, b, 0, &n, &narrow);
+        const double off = distance(y, x, n);
+        print_message("bf16: off by %.2g, arena %lld of %lld bytes, %lld tensors in blocks\n", off,
+                      (long long)narrow.arena, (long long)wide.arena, (long long)narrow.blocked);
+        assert_true(wide.blocked >= 6);
+        assert_true(off > 1e-5 && off < 0.05);
+        assert_true(narrow.arena < wide.arena);
+        dd_free(x);
+        dd_free(y);
+        dd_backend_close(b);
+        free_all(&v);
+        dd_graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_graphs),
@@ -604,6 +672,7 @@ int main(void)
                                        cmocka_unit_test(a_row_is_enlarged_into_its_own_operand),
                                        cmocka_unit_test(two_first_convolutions_are_read_by_a_group),
                                        cmocka_unit_test(a_first_convolution_cannot_wait),
-                                       cmocka_unit_test(network)};
+                                       cmocka_unit_test(network),
+                                       cmocka_unit_test(half_precision)};
     return cmocka_run_group_tests_name("fuse", tests, NULL, NULL);
 }

@@ -31,6 +31,12 @@ static bool blocked(const dd_instr *in)
     return (in->blocked & (in->kind == DD_K_CONV ? 1 : in->kind == DD_K_CONV_DX ? 2 : 4)) != 0;
 }
 
+/* And is bfloat16. */
+static bool half(const dd_instr *in)
+{
+    return in->half != 0;
+}
+
 /* Output channels of one thread: whole blocks, or an even number, since planes are taken in pairs. */
 static int64_t share_of(const dd_instr *in, int64_t channels, int threads)
 {
@@ -48,12 +54,15 @@ static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
     const int64_t share = share_of(in, g.o, b->threads), each = weights_scratch(in, &g, share);
-    void (*weights)(const dd_conv_geo *, int64_t, int64_t, const float *, const float *, float *, float *) =
-        blocked(in) ? blocks_here()->weights : lanes_here()->weights;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (g.n > 1)
     for (int t = 0; t < b->threads; t++) {
         const int64_t first = t * share, last = first + share < g.o ? first + share : g.o;
-        if (first < last) weights(&g, first, last, in->in[0], in->in[1], (float *)scratch + t * each, in->out);
+        float *buf = (float *)scratch + t * each;
+        if (first >= last) continue;
+        if (blocked(in))
+            blocks_here()->weights(&g, half(in), first, last, in->in[0], in->in[1], buf, in->out);
+        else
+            lanes_here()->weights(&g, first, last, in->in[0], in->in[1], buf, in->out);
     }
     return DD_OK;
 }
@@ -87,12 +96,16 @@ static dd_status launch_blocks(dd_backend *b, const dd_instr *in, void *scratch)
     for (int64_t t = 0; t < workers; t++) {
         float *buf = (float *)scratch + t * each;
         f->start(&g, back, in->in[1], buf);
-        for (int64_t i = g.n * t / workers; i < g.n * (t + 1) / workers; i++)
+        for (int64_t i = g.n * t / workers; i < g.n * (t + 1) / workers; i++) {
+            const float *bias = !back && in->nsrc > 2 ? in->in[2] : NULL;
             if (back)
-                f->backward(&g, (const float *)in->in[0] + i * ny, buf, (float *)in->out + i * nx);
+                f->backward(&g, half(in), (const char *)in->in[0] + i * ny * (half(in) ? 2 : 4), buf,
+                            (float *)in->out + i * nx);
+            else if (half(in))
+                f->halves(&g, (const float *)in->in[0] + i * nx, bias, buf, (uint16_t *)in->out + i * ny);
             else
-                f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->nsrc > 2 ? in->in[2] : NULL, buf,
-                          (float *)in->out + i * ny);
+                f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, bias, buf, (float *)in->out + i * ny);
+        }
     }
     return DD_OK;
 }

@@ -31,10 +31,13 @@ typedef struct dd_few_blocks {
     /* As above; first and count are multiples of lanes. */
     void (*planes)(const dd_conv_geo *g, int64_t first, int64_t count, bool fresh, const float *x, const float *bias,
                    float *buf, float *y);
-    void (*backward)(const dd_conv_geo *g, const float *u, float *buf, float *y);
+    /* All planes, to bfloat16. */
+    void (*halves)(const dd_conv_geo *g, const float *x, const float *bias, float *buf, uint16_t *y);
+    /* half: u is bfloat16. */
+    void (*backward)(const dd_conv_geo *g, bool half, const void *u, float *buf, float *y);
     int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
-    void (*weights)(const dd_conv_geo *g, int64_t first, int64_t last, const float *x, const float *u, float *buf,
-                    float *y);
+    void (*weights)(const dd_conv_geo *g, bool half, int64_t first, int64_t last, const float *x, const void *u,
+                    float *buf, float *y);
 } dd_few_blocks;
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -43,6 +43,7 @@ static dd_row_operand operand_of(const dd_instr *in, int k)
     dd_row_operand o = {
         .in = in, .which = k, .buffer = in->buffer[k] - 1, .inner = v->stride[last], .steady = true, .numbers = -1};
     o.turned = o.buffer < 0 && v->dim[last] > 1 && !(in->blocked >> k & 1);
+    o.half = in->half >> k & 1;
     if (o.buffer >= 0) {
         o.row = v->stride[last] == 1 ? v->dim[last] : 1;
         if (v->dim[last] == 1) o.inner = 1;

@@ -24,6 +24,7 @@ typedef struct dd_row_operand {
     int64_t inner; /* within a row */
     bool steady;
     bool turned; /* in a group that runs in blocks: whole rows that lie in memory as they are */
+    bool half;   /* bfloat16 in memory */
     int numbers; /* member whose row numbers turn it into the value; -1: it is the value */
 } dd_row_operand;
 

@@ -32,7 +32,18 @@ static float *place(const here *h, const dd_row_operand *o)
 {
     const int64_t rows = o->buffer < 0 ? h->row + h->at : h->at;
     char *base = o->buffer < 0 ? dd_row_base(o) : h->memory + (size_t)o->buffer * h->p->buffer;
-    return (float *)(void *)base + rows * o->row;
+    return (float *)(void *)(base + rows * o->row * (int64_t)(o->half ? sizeof(uint16_t) : sizeof(float)));
+}
+
+static uint16_t *halves(const here *h, const dd_row_operand *o)
+{
+    return (uint16_t *)(void *)place(h, o);
+}
+
+/* It has to be converted on its way in or out. */
+static bool apart(const dd_row_operand *o)
+{
+    return o->turned || o->half;
 }
 
 static void spread(const here *h, const dd_row_operand *o, int64_t width, float *to)
@@ -54,20 +65,27 @@ static const float *fetch(const here *h, const dd_row_operand *o, int64_t width,
         spread(h, o, width, spare(h, k));
         return spare(h, k);
     }
-    if (!o->turned) return place(h, o);
-    h->p->stripes->to_block(o->row, place(h, o), spare(h, k));
+    if (o->half)
+        h->p->stripes->widen(o->row, halves(h, o), spare(h, k));
+    else if (o->turned)
+        h->p->stripes->to_block(o->row, place(h, o), spare(h, k));
+    else
+        return place(h, o);
     return spare(h, k);
 }
 
 /* Where a result goes, and how it gets there. */
 static float *target(const here *h, const dd_row_operand *o)
 {
-    return o->turned ? spare(h, RESULT) : place(h, o);
+    return apart(o) ? spare(h, RESULT) : place(h, o);
 }
 
 static void deliver(const here *h, const dd_row_operand *o)
 {
-    if (o->turned) h->p->stripes->to_rows(o->row, spare(h, RESULT), place(h, o));
+    if (o->half)
+        h->p->stripes->narrow(o->row, spare(h, RESULT), halves(h, o));
+    else if (o->turned)
+        h->p->stripes->to_rows(o->row, spare(h, RESULT), place(h, o));
 }
 
 /* The value of member i step by step; x is the block it is made from. */
@@ -167,7 +185,7 @@ static void map(const here *h, const dd_row_member *m, int64_t rows)
 static bool in_one(const dd_row_member *m)
 {
     for (int k = 0; k < m->nop; k++)
-        if (m->op[k].turned || (m->op[k].inner == 0 && !constant(&m->op[k]))) return false;
+        if (apart(&m->op[k]) || (m->op[k].inner == 0 && !constant(&m->op[k]))) return false;
     return true;
 }
 

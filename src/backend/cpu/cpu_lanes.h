@@ -5,6 +5,8 @@
 #ifndef ATTAR_BACKEND_CPU_LANES_H
 #define ATTAR_BACKEND_CPU_LANES_H
 
+#include <stdint.h>
+
 #define INLINE __attribute__((always_inline)) static inline
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
@@ -23,5 +25,24 @@ INLINE vec load(const float *p)
 INLINE void store(float *p, vec v)
 {
     *(in_memory *)p = v;
+}
+
+typedef uint32_t bits __attribute__((vector_size(LANES * 4)));
+typedef uint16_t halves __attribute__((vector_size(LANES * 2)));
+typedef uint16_t halves_in_memory __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
+
+/* bfloat16: the upper half of a float. */
+INLINE vec load_half(const uint16_t *p)
+{
+    return (vec)(__builtin_convertvector(*(const halves_in_memory *)p, bits) << 16);
+}
+
+/* Rounds to even; what is not a number stays none. */
+INLINE void store_half(uint16_t *p, vec v)
+{
+    const bits x = (bits)v, none = (bits)(v != v);
+    const bits even = x + 0x7fffu + (x >> 16 & 1u), quiet = x | 0x400000u;
+    *(halves_in_memory *)p =
+        (halves_in_memory) __builtin_convertvector(((even & ~none) | (quiet & none)) >> 16, halves);
 }
 #endif

@@ -29,6 +29,9 @@ typedef struct dd_stripes {
     /* Rows one behind the other into a block, and back. */
     void (*to_block)(int64_t n, const float *x, float *y);
     void (*to_rows)(int64_t n, const float *x, float *y);
+    /* Blocks of bfloat16 into blocks of floats, and back. */
+    void (*widen)(int64_t n, const uint16_t *x, float *y);
+    void (*narrow)(int64_t n, const float *x, uint16_t *y);
 } dd_stripes;
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -45,7 +45,9 @@ static dd_wino plan_of(const dd_instr *in, const dd_wino_lanes *f, int threads)
                  .w_in = back ? g.c * DD_WINO_TAPS : DD_WINO_TAPS,
                  .turned = back,
                  .source_blocked = (in->blocked & 2) != 0,
-                 .other_blocked = (in->blocked & (in->kind == DD_K_CONV_DW ? 4 : 1)) != 0};
+                 .other_blocked = (in->blocked & (in->kind == DD_K_CONV_DW ? 4 : 1)) != 0,
+                 .source_half = (in->half & 2) != 0,
+                 .other_half = (in->half & (in->kind == DD_K_CONV_DW ? 4 : 1)) != 0};
     z.th = (z.p + DD_WINO_TILE - 1) / DD_WINO_TILE;
     z.tw = (z.q + DD_WINO_TILE - 1) / DD_WINO_TILE;
     z.tiles = z.th * z.tw;
@@ -75,6 +77,12 @@ static int64_t canvas_size(const dd_wino *z, const dd_wino_lanes *f)
     return (z->th * DD_WINO_TILE + 2) * (z->tw * DD_WINO_TILE + 2) * f->lanes;
 }
 
+/* Element i of an operand. */
+static const float *element(const void *x, int half, int64_t i)
+{
+    return (const float *)(const void *)((const char *)x + i * (half ? 2 : 4));
+}
+
 /* ---- outputs ---- */
 
 /* What the transformed weights depend on, besides the weights. */
@@ -102,18 +110,18 @@ typedef struct place {
 static void chunk_out(const dd_wino *z, const dd_wino_lanes *f, int64_t first, int64_t last, const dd_instr *in,
                       const float *u, place at)
 {
-    const float *x = in->in[0], *bias = in->kind == DD_K_CONV && in->nsrc > 2 ? in->in[2] : NULL;
-    float *y = in->out;
+    const float *bias = in->kind == DD_K_CONV && in->nsrc > 2 ? in->in[2] : NULL;
+    char *y = in->out;
     for (int64_t i = first; i < last; i++)
         for (int64_t c = 0; c < z->c; c += f->lanes)
-            f->source(z, c, x + i * z->c * z->h * z->w, at.canvas,
+            f->source(z, c, element(in->in[0], z->source_half, i * z->c * z->h * z->w), at.canvas,
                       at.v + c / f->lanes * z->group + (i - first) * z->tiles * f->lanes);
     for (int64_t k = 0; k < DD_WINO_POINTS; k++)
         f->product(z, (last - first) * z->tiles, at.v + k * z->v_step, u + k * z->u_step, at.m + k * z->m_step);
     for (int64_t i = first; i < last; i++)
         for (int64_t o = 0; o < z->o; o += f->lanes)
             f->result(z, o, at.m + o / f->lanes * z->group + (i - first) * z->tiles * f->lanes, bias, at.out,
-                      y + i * z->o * z->p * z->q);
+                      (float *)(void *)(y + i * z->o * z->p * z->q * (z->other_half ? 2 : 4)));
 }
 
 /* What no chunk writes: the canvas around the image, and the rows that fill up the last block. */
@@ -169,7 +177,6 @@ static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch
     const int64_t canvas = canvas_size(&z, f), cb = z.wide_c / f->lanes, ob = z.wide_o / f->lanes;
     float *v = scratch, *m = v + DD_WINO_POINTS * z.v_step, *d = m + DD_WINO_POINTS * z.m_step,
           *rest = d + DD_WINO_POINTS * z.d_step;
-    const float *x = in->in[0], *u = in->in[1];
 #pragma omp parallel num_threads(b->threads)
     {
         float *mine = rest + omp_get_thread_num() * 2 * canvas;
@@ -180,9 +187,11 @@ static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch
             for (int64_t j = 0; j < images * (cb + ob); j++) {
                 const int64_t i = j / (cb + ob), k = j % (cb + ob), tile = i * z.tiles * f->lanes;
                 if (k < cb)
-                    f->source(&z, k * f->lanes, x + (first + i) * z.c * z.h * z.w, mine, v + k * z.group + tile);
+                    f->source(&z, k * f->lanes, element(in->in[0], z.source_half, (first + i) * z.c * z.h * z.w), mine,
+                              v + k * z.group + tile);
                 else
-                    f->gradient(&z, (k - cb) * f->lanes, u + (first + i) * z.o * z.p * z.q, mine + canvas,
+                    f->gradient(&z, (k - cb) * f->lanes,
+                                element(in->in[1], z.other_half, (first + i) * z.o * z.p * z.q), mine + canvas,
                                 m + (k - cb) * z.group + tile);
             }
 #pragma omp for schedule(static)

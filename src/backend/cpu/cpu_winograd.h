@@ -29,6 +29,7 @@ typedef struct dd_wino {
     int turned;          /* kernels turned by half a turn: the gradient of the input */
     /* The source and the other operand or the result lie in blocks of `lanes` channels: [c / lanes][h][w][lanes]. */
     int source_blocked, other_blocked;
+    int source_half, other_half; /* and are bfloat16 */
 } dd_wino;
 
 typedef struct dd_wino_lanes {
