@@ -66,10 +66,11 @@ double dd_instr_flop(const dd_instr *in)
     }
 }
 
-/* Elements that differ: repeated ones are read from cache. */
-static double view_bytes(const dd_view *v)
+/* Operand 0 is dst, 1 + j source j. Elements that differ: repeated ones are read from cache. */
+static double operand_bytes(const dd_instr *in, int operand)
 {
-    double n = (double)dd_dtype_size(v->dtype);
+    const dd_view *v = operand ? &in->src[operand - 1] : &in->dst;
+    double n = (double)dd_dtype_size(v->dtype) / (in->half >> operand & 1 ? 2 : 1);
     for (int i = 0; i < v->rank; i++)
         if (v->stride[i] != 0) n *= (double)v->dim[i];
     return n;
@@ -89,15 +90,14 @@ double dd_instr_bytes(const dd_instr *in)
 {
     double n = 0;
     if (in->kind != DD_K_ROWS) {
-        n = view_bytes(&in->dst);
-        for (int j = 0; j < in->nsrc; j++) n += view_bytes(&in->src[j]);
+        for (int j = 0; j <= in->nsrc; j++) n += operand_bytes(in, j);
         return n;
     }
     for (int64_t m = 0; m < in->attr[2]; m++) {
         const dd_instr *k = in->member[m];
-        if (!k->buffer[0]) n += view_bytes(&k->dst);
+        if (!k->buffer[0]) n += operand_bytes(k, 0);
         for (int j = 0; j < k->nsrc; j++)
-            if (!k->buffer[1 + j] && !seen(in, m, j)) n += view_bytes(&k->src[j]);
+            if (!k->buffer[1 + j] && !seen(in, m, j)) n += operand_bytes(k, 1 + j);
     }
     return n;
 }

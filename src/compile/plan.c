@@ -37,7 +37,9 @@ static void find_ranges(const dd_compiled *c, range *r)
     }
 }
 
-/* Does `k` read slot s only element for element with its target? */
+/* Does `k` read slot s only element for element with its target? In a row group source and target may differ in layout
+ * or precision: a pass takes whole blocks of rows, which cover the same bytes in either, and copies what it has to
+ * convert before it writes. */
 static bool in_place(const dd_command *k, int s)
 {
     for (int j = 0; j < k->in.nsrc; j++) {

@@ -228,6 +228,11 @@ dd_status dd_driver_open(dd_driver *d)
 dd_status dd_driver_build(dd_driver *d)
 {
     const bool half = strcmp(d->o.precision, "bf16") == 0;
+    if (half && !d->method->iterations)
+        return dd_fail(DD_EINVAL,
+                       "%s chooses real images and makes no iterations, so bf16 has nothing to hold: leave out "
+                       "--precision",
+                       d->method->name);
     DD_TRY(initialise(d));
     if (half) DD_TRY(dd_driver_probe(d));
     if (half) DD_TRY(dd_backend_precision(d->r.backend, "bf16"));

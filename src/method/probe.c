@@ -37,7 +37,7 @@ static dd_status with_precision(const dd_driver *d, const char *precision, dd_te
     dd_status s = dd_backend_open(&b, d->o.backend, (int)d->o.threads);
     if (s == DD_OK) s = dd_backend_precision(b, precision);
     if (s == DD_OK) s = iterate_once(d, b, state, step, loss);
-    d->method->fini(state);
+    if (d->method->fini) d->method->fini(state);
     dd_backend_close(b);
     dd_free(state);
     return s;
@@ -59,9 +59,13 @@ dd_status dd_driver_probe(dd_driver *d)
     dd_tensor single = {0}, half = {0};
     double loss = 0, loss_half = 0;
     char line[160];
-    if (!d->method->iterations) return DD_OK; /* a choice of real images computes nothing in between */
     dd_status s = with_precision(d, "float32", &single, &loss);
     if (s == DD_OK) s = with_precision(d, "bf16", &half, &loss_half);
+    if (s == DD_OK && !(isfinite(loss) && isfinite(loss_half)))
+        s = dd_fail(DD_ENUMERIC,
+                    "the loss of the first iteration is %g, in bf16 %g: try --precision float32 or a smaller "
+                    "lr_img",
+                    loss, loss_half);
     if (s == DD_OK) {
         d->loss_deviation = fabs(loss_half - loss) / (loss != 0 ? fabs(loss) : 1);
         d->step_deviation = distance(&half, &single);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Convolution of few channels and its gradients: the first layer, and the gradient that reaches the image, which
- * libraries run at a twentieth of their speed. Output and data gradient are a correlation from planes on a canvas with
- * zero borders to at most four planes at a time, kept in registers a vector of columns and some rows at once; plain
- * nchw on both sides. Stride and dilation 1. The weights' gradient, of 3x3 kernels only, keeps the nine sums of one or
- * two planes in registers and reads the large operand once. Processors without AVX2 leave these shapes to oneDNN. */
+ * libraries run at a twentieth of their speed. Stride and dilation 1. The side of many channels lies in plain planes
+ * (cpu_conv_few.inc: a correlation from planes on a canvas with zero borders to at most four planes at a time, kept in
+ * registers a vector of columns and some rows at once; the weights' gradient, of 3x3 kernels and one or two channels
+ * only, keeps nine sums in registers) or in blocks of channels (cpu_conv_few_blocks.inc: a vector a pixel, and the
+ * weights' gradient for up to four channels). Processors without AVX2 leave these shapes to oneDNN. */
 #include "backend/cpu/cpu_conv_few.h"
 
 #include "backend/cpu/cpu_internal.h"

@@ -10,7 +10,6 @@
 enum { DD_FEW_PLANES = 4 };
 
 typedef struct dd_few_lanes {
-    int lanes;
     int64_t (*scratch)(const dd_conv_geo *g, bool back); /* floats of buf in the next two */
     /* Planes first..first+count-1 of y [o,p,q] of one image x [c,h,w], into y; bias may be NULL. Unless `fresh`, buf
      * still holds the image from the last call. */

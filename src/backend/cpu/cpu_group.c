@@ -233,8 +233,9 @@ static bool suits(const dd_instr *in, int k)
 {
     const dd_view *v = k ? &in->src[k - 1] : &in->dst;
     const int last = v->rank - 1;
-    if (v->dim[last] == 1 || v->stride[last] == 0) return true;
-    return v->stride[last] == 1 && (in->buffer[k] != 0 || dd_view_contiguous(v));
+    const bool pool = in->kind == DD_K_SUMPOOL || in->kind == DD_K_SUMPOOL_T;
+    if (!pool && (v->dim[last] == 1 || v->stride[last] == 0)) return true;
+    return (v->stride[last] == 1 || v->dim[last] == 1) && (in->buffer[k] != 0 || dd_view_contiguous(v));
 }
 
 bool dd_cpu_group_may_block(const dd_instr *in)

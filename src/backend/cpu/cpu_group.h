@@ -88,9 +88,7 @@ char *dd_row_base(const dd_row_operand *o);
 void dd_row_take(const dd_row_plan *p, const dd_row_operand *o, int64_t row, int64_t n, char *memory, double *to);
 /* Member i of NUMBERS or STORE: its numbers in n rows. */
 void dd_row_make_numbers(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory);
-/* A CONV in n rows; *held: the image in the thread's buffer, -1: none yet. */
-void dd_row_planes(const dd_row_plan *p, const dd_row_member *m, int64_t row, int64_t n, char *memory, int64_t *held);
-/* Member i in n rows. */
+/* Member i in n rows; *held: the image in a CONV's buffer of the thread, -1: none yet. */
 void dd_row_run(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held);
 void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held);
 #endif

@@ -186,7 +186,8 @@ static void run_rows(const dd_row_plan *p, const dd_row_member *m, int64_t row, 
     }
 }
 
-void dd_row_planes(const dd_row_plan *p, const dd_row_member *m, int64_t row, int64_t n, char *memory, int64_t *held)
+static void run_planes(const dd_row_plan *p, const dd_row_member *m, int64_t row, int64_t n, char *memory,
+                       int64_t *held)
 {
     const int64_t channels = m->in->dst.dim[1], plane = m->in->dst.dim[2] * m->in->dst.dim[3];
     float *buffer = (float *)(void *)(memory + p->image),
@@ -207,7 +208,7 @@ void dd_row_run(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memor
     switch (m->way) {
     case DD_WAY_NOTHING:
     case DD_WAY_LATER: break;
-    case DD_WAY_PLANES: dd_row_planes(p, m, row, n, memory, held); break;
+    case DD_WAY_PLANES: run_planes(p, m, row, n, memory, held); break;
     case DD_WAY_NUMBERS: dd_row_make_numbers(p, i, row, n, memory); break;
     case DD_WAY_STORE:
         dd_row_make_numbers(p, i, row, n, memory);

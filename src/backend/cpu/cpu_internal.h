@@ -56,7 +56,7 @@ dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
 unsigned dd_cpu_conv_may_block(const dd_instr *in);
 /* Any CONV, CONV_DX or CONV_DW in float32 that oneDNN knows. */
 dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in);
-/* CONV and CONV_DX of few channels; false if the shape or the processor is not its own. */
+/* All three passes of convolutions of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
 /* The same CONV as a member of a row group: whether it can be, floats of a thread's buffer, its preparation once a

@@ -6,8 +6,8 @@
  *
  * Gets what cpu_winograd.c and cpu_conv_few.c leave. The algorithm is fixed by the shape: Winograd for 3x3 with stride
  * and padding 1 and at least 32 channels on both sides, direct otherwise. oneDNN's own choice is wrong by 4 to 10 times
- * for few channels. More padding than half
- * the kernel has no fast kernel: the image is then put on a larger canvas of zeros and padded by half the kernel. */
+ * for few channels. More padding than half the kernel has no fast kernel: the image is then put on a larger canvas of
+ * zeros and padded by half the kernel. */
 #include "backend/cpu/cpu_internal.h"
 
 #include "backend/geometry.h"

@@ -174,7 +174,8 @@ static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch
 {
     const dd_wino_lanes *f = lanes_here();
     const dd_wino z = plan_of(in, f, b->threads);
-    const int64_t canvas = canvas_size(&z, f), cb = z.wide_c / f->lanes, ob = z.wide_o / f->lanes;
+    const int64_t canvas = canvas_size(&z, f), cb = round_up(z.c, f->lanes) / f->lanes,
+                  ob = round_up(z.o, f->lanes) / f->lanes;
     float *v = scratch, *m = v + DD_WINO_POINTS * z.v_step, *d = m + DD_WINO_POINTS * z.m_step,
           *rest = d + DD_WINO_POINTS * z.d_step;
 #pragma omp parallel num_threads(b->threads)
