@@ -106,7 +106,7 @@ static void conv(const machine *m, int64_t n, int64_t c, int64_t hw, int64_t pad
         in.dst = k % 3 == 0 ? u : k % 3 == 1 ? x : w;
         in.src[0] = k % 3 == 1 ? u : x;
         in.src[1] = k % 3 == 2 ? u : w;
-        if (k > 2 && m->b->may_block) in.blocked = m->b->may_block(&in);
+        if (k > 2 && m->b->may_block) in.blocked = m->b->may_block(m->b, &in);
         if (k > 2 && !in.blocked) continue;
         report(m, name, in, flop);
     }

@@ -49,7 +49,8 @@ typedef struct dd_distill_opts {
     int64_t threads;             /* 0: all */
     char precision[DD_OPT_TEXT]; /* "float32", or "bf16": of the method's programs; evaluations stay float32 */
     bool resume;
-    bool profile;            /* time each instruction and fill the result's table */
+    char tune[1024]; /* file for dd_backend_tune; "": kernels by rules. A resumed run keeps those it began with */
+    bool profile;    /* time each instruction and fill the result's table */
     const char *const *sets; /* "key=value" strings for the method, NULL-terminated, or NULL */
     dd_data_opts data_opts;
     dd_progress_fn progress;

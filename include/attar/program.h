@@ -21,6 +21,25 @@ void dd_backend_close(dd_backend *b);
 dd_status dd_backend_precision(dd_backend *b, const char *name);
 const char *dd_backend_name(const dd_backend *b);
 
+/* From now on the kernel of a convolution is chosen by measurement, once for a shape and number of threads, and what
+ * was measured is kept in the file at `path`, whose folder exists; a file of another processor or build is begun anew.
+ * NULL: by rules that look at the shape alone. Programs that are compiled stay as they are. DD_EUNSUPPORTED: this
+ * backend has nothing to choose; DD_ENOMEM; a file that cannot be read or written only means that the next process
+ * measures again. */
+dd_status dd_backend_tune(dd_backend *b, const char *path);
+/* Writes what is known to another file, which dd_backend_recall reads: a run that goes on then has the kernels that it
+ * began with, whatever was measured since. recall puts what the file says in place of what is known and adds to no file
+ * from then on; a file of another processor or build is DD_EFORMAT. DD_EIO, DD_ENOMEM. Neither does anything for a
+ * backend that is not tuned. */
+dd_status dd_backend_remember(const dd_backend *b, const char *path);
+dd_status dd_backend_recall(dd_backend *b, const char *path);
+typedef struct dd_tune_row {
+    char shape[80];
+    double ours, library; /* seconds of one run: our kernel, the library's */
+} dd_tune_row;
+/* Writes at most `most` rows of what is known, and returns how many. */
+int dd_backend_tune_rows(const dd_backend *b, dd_tune_row *rows, int most);
+
 /* One kind of instruction, contractions apart by shape, over all programs of the backend since profiling began. */
 typedef struct dd_profile_row {
     char name[64];

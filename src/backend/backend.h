@@ -102,6 +102,7 @@ struct dd_instr {
 };
 
 typedef struct dd_profile dd_profile;
+typedef struct dd_tuning dd_tuning;
 struct dd_backend {
     const char *name;
     int threads;
@@ -109,14 +110,17 @@ struct dd_backend {
     void *self;
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);
-    bool (*joins)(const dd_instr *conv); /* this CONV may be a member of a row group; NULL: none may */
-    int lanes;                           /* rows of a block; 0: no operand may be blocked */
-    bool half;                           /* blocked operands are held as bfloat16 */
+    bool (*joins)(dd_backend *b, const dd_instr *conv); /* this CONV may be a member of a row group; NULL: none may */
+    int lanes;                                          /* rows of a block; 0: no operand may be blocked */
+    bool half;                                          /* blocked operands are held as bfloat16 */
     unsigned (*may_block)(
+        dd_backend *b,
         const dd_instr *in); /* operands as in `blocked`, each on its own; ROWS with members: 1, all rows */
     void (*close)(dd_backend *b);
     double (*peak)(dd_backend *b); /* float32 FLOP/s of its arithmetic, measured; NULL: unknown */
     dd_profile *profile;           /* NULL: off */
+    dd_tuning *tuning;             /* NULL: kernels are chosen by rules */
+    bool tunes;                    /* it has kernels to choose from */
     void *shared;                  /* exec's: what programs have in common */
     void (*shared_free)(void *shared);
 };
@@ -125,6 +129,10 @@ struct dd_backend {
 dd_status dd_backend_launch(dd_backend *b, const dd_instr *in, void *scratch);
 /* Two per multiply-add of a contraction, the members' sum for a row group, 0 for all else. */
 double dd_instr_flop(const dd_instr *in);
+/* What was measured for a shape, if it was; adds it, and writes the file. Does nothing for a table that is full. */
+bool dd_tuning_find(const dd_tuning *t, const char *shape, dd_tune_row *out);
+void dd_tuning_add(dd_tuning *t, const dd_tune_row *row);
+
 /* Memory that the operands cover; for a row group what is not in buffers, each tensor read once. Needs in[] set. */
 double dd_instr_bytes(const dd_instr *in);
 

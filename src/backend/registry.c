@@ -29,6 +29,7 @@ void dd_backend_close(dd_backend *b)
 {
     if (!b) return;
     dd_backend_profile(b, false);
+    dd_backend_tune(b, NULL);
     if (b->shared) b->shared_free(b->shared);
     b->close(b);
 }

@@ -54,6 +54,31 @@ typedef struct dd_cli_data {
 /* DD_EINVAL for sizes that are none. The texts stay f's. */
 dd_status dd_cli_data_opts(const dd_cli_data *f, dd_data_opts *out);
 
+/* What computes, and the rows of every command that does. */
+typedef struct dd_cli_machine {
+    char backend[DD_OPT_TEXT];
+    int64_t threads;
+    bool no_tune;
+} dd_cli_machine;
+#define DD_CLI_MACHINE_ROWS(T, at)                                                                                     \
+    {"backend",                                                                                                        \
+     DD_OPT_STRING,                                                                                                    \
+     offsetof(T, at.backend),                                                                                          \
+     "cpu",                                                                                                            \
+     0,                                                                                                                \
+     0,                                                                                                                \
+     "cpu|ref",                                                                                                        \
+     "cpu is fast, ref is the plain reference"},                                                                       \
+        {"threads", DD_OPT_INT, offsetof(T, at.threads), "0", 0, 4096, NULL, "threads; 0: all cores"},                 \
+    {                                                                                                                  \
+        "no-tune", DD_OPT_BOOL, offsetof(T, at.no_tune), "false", 0, 0, NULL,                                          \
+            "choose convolution kernels by rules, the same on every machine, and not by measuring them (attar tune)"   \
+    }
+dd_status dd_cli_backend(dd_backend **out, const dd_cli_machine *m);
+/* The file of measured kernels, in the user's cache, its folder made; "" if there is none or the machine is not to be
+ * tuned. */
+void dd_cli_tune_path(const dd_cli_machine *m, char *path, size_t size);
+
 /* Real data, a network for them and a backend: what commands that train start from. */
 typedef struct dd_cli_world {
     dd_dataset *data;
@@ -62,15 +87,8 @@ typedef struct dd_cli_world {
 } dd_cli_world;
 /* `command` names itself in the message about a missing --data. To be closed also after a failure. */
 dd_status dd_cli_open(dd_cli_world *w, const char *command, const char *data, const dd_cli_data *from, const char *net,
-                      const char *backend, int64_t threads);
+                      const dd_cli_machine *machine);
 void dd_cli_close(dd_cli_world *w);
-
-/* Rows of every command that computes. */
-#define DD_CLI_MACHINE_ROWS(T, b, n)                                                                                   \
-    {"backend", DD_OPT_STRING, offsetof(T, b), "cpu", 0, 0, "cpu|ref", "cpu is fast, ref is the plain reference"},     \
-    {                                                                                                                  \
-        "threads", DD_OPT_INT, offsetof(T, n), "0", 0, 4096, NULL, "threads; 0: all cores"                             \
-    }
 
 #define DD_CLI_PROFILE_ROW(T, on)                                                                                      \
     {                                                                                                                  \
@@ -115,12 +133,13 @@ dd_status dd_cmd_plan(const dd_command *c, int argc, char **argv); /* plan and p
 dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_train(const dd_command *c, int argc, char **argv);
+dd_status dd_cmd_tune(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_info(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_export(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_data(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_ops(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv);
-extern const dd_option dd_distill_flags[], dd_eval_flags[], dd_baseline_flags[], dd_train_flags[], dd_info_flags[],
-    dd_export_flags[], dd_data_flags[], dd_table_flags[];
+extern const dd_option dd_distill_flags[], dd_eval_flags[], dd_baseline_flags[], dd_train_flags[], dd_tune_flags[],
+    dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[];
 #endif

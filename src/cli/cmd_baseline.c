@@ -6,8 +6,9 @@
 
 typedef struct flags {
     dd_cli_data from;
-    char data[DD_OPT_TEXT], net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], backend[DD_OPT_TEXT];
-    int64_t ipc, repeats, epochs, seed, threads;
+    dd_cli_machine machine;
+    char data[DD_OPT_TEXT], net[DD_OPT_TEXT], protocol[DD_OPT_TEXT];
+    int64_t ipc, repeats, epochs, seed;
     bool json, quiet, profile;
 } flags;
 
@@ -21,7 +22,7 @@ const dd_option dd_baseline_flags[] = {
     {"protocol", DD_OPT_CHOICE, AT(protocol), "dsa", 0, 0, "dc|dsa", "how they are trained"},
     {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of images, weights and augmentation"},
-    DD_CLI_MACHINE_ROWS(flags, backend, threads),
+    DD_CLI_MACHINE_ROWS(flags, machine),
     DD_CLI_FOLDER_ROWS(flags, from),
     DD_CLI_NORMALISE_ROW(flags, from),
     DD_CLI_PROFILE_ROW(flags, profile),
@@ -51,7 +52,7 @@ static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, dou
 
 static dd_status prepare(job *j, const flags *f)
 {
-    DD_TRY(dd_cli_open(&j->w, "baseline", f->data, &f->from, f->net, f->backend, f->threads));
+    DD_TRY(dd_cli_open(&j->w, "baseline", f->data, &f->from, f->net, &f->machine));
     DD_TRY(dd_protocol_named(&j->protocol, f->protocol, j->w.data, j->w.net));
     if (f->epochs >= 0) j->protocol.epochs = f->epochs;
     j->talk = !f->quiet && !f->json;

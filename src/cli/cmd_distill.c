@@ -11,6 +11,7 @@
 typedef struct flags {
     dd_distill_opts d;
     dd_cli_data from;
+    dd_cli_machine machine;
     bool no_baselines, json, quiet;
     const char *command;
     char set[DD_OPT_TEXT];
@@ -42,7 +43,7 @@ const dd_option dd_distill_flags[] = {
     {"no-baselines", DD_OPT_BOOL, AT(no_baselines), "false", 0, 0, NULL,
      "do not evaluate random real images beside it"},
     {"checkpoint-every", DD_OPT_INT, AT(d.checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
-    DD_CLI_MACHINE_ROWS(flags, d.backend, d.threads),
+    DD_CLI_MACHINE_ROWS(flags, machine),
     {"precision", DD_OPT_CHOICE, AT(d.precision), "float32", 0, 0, "float32|bf16",
      "how the method holds what lies between convolutions; bf16 takes half the memory, says by how much it is off, and "
      "leaves evaluations as they are"},
@@ -212,6 +213,9 @@ static dd_status complete(flags *f, const dd_parsed *p, screen *s)
     if (!f->d.data[0])
         return dd_fail(DD_EINVAL, "%s: --data is required: a known data set (attar data list) or a path", f->command);
     f->d.baselines = !f->no_baselines;
+    f->d.threads = f->machine.threads;
+    snprintf(f->d.backend, sizeof f->d.backend, "%s", f->machine.backend);
+    dd_cli_tune_path(&f->machine, f->d.tune, sizeof f->d.tune);
     f->d.sets = p->sets;
     DD_TRY(dd_cli_data_opts(&f->from, &f->d.data_opts));
     *s = (screen){.tty = isatty(STDERR_FILENO) != 0, .quiet = f->quiet, .last = dd_cli_clock()};

@@ -8,8 +8,9 @@
 
 typedef struct flags {
     dd_cli_data from;
-    char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT], backend[DD_OPT_TEXT];
-    int64_t repeats, epochs, seed, threads;
+    dd_cli_machine machine;
+    char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT];
+    int64_t repeats, epochs, seed;
     bool baselines, json;
 } flags;
 
@@ -23,7 +24,7 @@ const dd_option dd_eval_flags[] = {
     DD_CLI_DIR_ROW(flags, from),
     DD_CLI_FOLDER_ROWS(flags, from),
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of weights, batches and augmentation"},
-    DD_CLI_MACHINE_ROWS(flags, backend, threads),
+    DD_CLI_MACHINE_ROWS(flags, machine),
     {"baselines", DD_OPT_BOOL, AT(baselines), "false", 0, 0, NULL, "evaluate as many random real images beside it"},
     {"json", DD_OPT_BOOL, AT(json), "false", 0, 0, NULL, "print one JSON object instead of the table"},
     {0},
@@ -168,7 +169,7 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     else if (f->epochs >= 0)
         j->protocol.epochs = f->epochs;
     j->recorded = recall_real(j->set, "result.mean", &j->mean) && recall_real(j->set, "result.std", &j->std);
-    return dd_backend_open(&j->backend, f->backend, (int)f->threads);
+    return dd_cli_backend(&j->backend, &f->machine);
 }
 
 /* As many random real images per class as the set holds on average, normalised like all others. */

@@ -9,9 +9,9 @@ enum { CURVE_WIDTH = 60, CURVE_HEIGHT = 10 };
 
 typedef struct flags {
     dd_cli_data from;
-    char data[DD_OPT_TEXT], net[DD_OPT_TEXT], backend[DD_OPT_TEXT], optimiser[DD_OPT_TEXT], schedule[DD_OPT_TEXT],
-        aug[DD_OPT_TEXT];
-    int64_t epochs, batch, seed, threads;
+    dd_cli_machine machine;
+    char data[DD_OPT_TEXT], net[DD_OPT_TEXT], optimiser[DD_OPT_TEXT], schedule[DD_OPT_TEXT], aug[DD_OPT_TEXT];
+    int64_t epochs, batch, seed;
     double lr, momentum, weight_decay, holdout;
     bool json, quiet, profile;
 } flags;
@@ -31,7 +31,7 @@ const dd_option dd_train_flags[] = {
     {"aug", DD_OPT_STRING, AT(aug), "none", 0, 0, "LIST", "augmentation, such as crop_flip"},
     {"holdout", DD_OPT_REAL, AT(holdout), "0.1", 0, 0.5, NULL, "fraction kept aside for the accuracy of each epoch"},
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of weights, batches and augmentation"},
-    DD_CLI_MACHINE_ROWS(flags, backend, threads),
+    DD_CLI_MACHINE_ROWS(flags, machine),
     DD_CLI_FOLDER_ROWS(flags, from),
     DD_CLI_NORMALISE_ROW(flags, from),
     DD_CLI_PROFILE_ROW(flags, profile),
@@ -113,7 +113,7 @@ static void print_json(const job *j, const flags *f)
 
 static dd_status prepare(job *j, const flags *f)
 {
-    DD_TRY(dd_cli_open(&j->w, "train", f->data, &f->from, f->net, f->backend, f->threads));
+    DD_TRY(dd_cli_open(&j->w, "train", f->data, &f->from, f->net, &f->machine));
     DD_TRY(dd_data_holdout(j->w.data, f->holdout, dd_key_at(dd_key_seed((uint64_t)f->seed), "holdout", 0), &j->train,
                            &j->ntrain, &j->val, &j->nval));
     j->loss = calloc((size_t)f->epochs, sizeof *j->loss);

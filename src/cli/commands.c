@@ -69,6 +69,19 @@ static const dd_command commands[] = {
       {"attar train --data cifar10 --net convnet:depth=3,width=128 --aug crop_flip --json", "one JSON object"}},
      dd_train_flags,
      dd_cmd_train},
+    {"tune",
+     "",
+     "measure convolution kernels on this machine",
+     "Measures the kernels that a network's convolutions can have here, ours and oneDNN's, and keeps the times in the "
+     "user's "
+     "cache ($XDG_CACHE_HOME/attar/kernels.txt), where all commands find them. They measure what is missing "
+     "themselves; "
+     "this command shows it, and does it beforehand. --no-tune chooses by rules that are the same everywhere; a "
+     "resumed run keeps the kernels that it began with.",
+     {{"attar tune --net convnet:depth=1,width=16 --image 1x8x8", "a small network"},
+      {"attar tune --image 3x32x32 --threads 1", "the usual ConvNet-3 on one thread"}},
+     dd_tune_flags,
+     dd_cmd_tune},
     {"info",
      "DIR",
      "show what a synthetic set holds",

@@ -113,7 +113,7 @@ dd_status dd_cli_data_opts(const dd_cli_data *f, dd_data_opts *out)
 }
 
 dd_status dd_cli_open(dd_cli_world *w, const char *command, const char *data, const dd_cli_data *from, const char *net,
-                      const char *backend, int64_t threads)
+                      const dd_cli_machine *machine)
 {
     dd_data_opts o;
     *w = (dd_cli_world){0};
@@ -122,7 +122,7 @@ dd_status dd_cli_open(dd_cli_world *w, const char *command, const char *data, co
     DD_TRY(dd_cli_data_opts(from, &o));
     DD_TRY(dd_dataset_open(&w->data, data, &o));
     DD_TRY(dd_net_open(&w->net, net, (dd_image){w->data->c, w->data->h, w->data->w}, w->data->classes));
-    return dd_backend_open(&w->backend, backend, (int)threads);
+    return dd_cli_backend(&w->backend, machine);
 }
 
 void dd_cli_close(dd_cli_world *w)

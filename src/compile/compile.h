@@ -62,6 +62,6 @@ enum { DD_NO_SIMPLIFY = 1, DD_NO_PATTERNS = 2, DD_NO_REUSE = 4, DD_NO_FUSE = 8, 
 
 /* Fills *c, to be released with dd_compiled_free in any case; b says what its kernels can take. The graph's first
  * error, DD_EINVAL, DD_ENOMEM. */
-dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, const dd_backend *b, unsigned leave_out);
+dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, dd_backend *b, unsigned leave_out);
 void dd_compiled_free(dd_compiled *c);
 #endif

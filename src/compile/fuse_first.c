@@ -66,11 +66,11 @@ static void join(dd_compiled *c, size_t j, size_t head)
     c->slot[conv.out.slot].bytes = 0;
 }
 
-void dd_fuse_first(dd_compiled *c, const dd_backend *b)
+void dd_fuse_first(dd_compiled *c, dd_backend *b)
 {
     for (size_t j = 0; b->joins && j < c->nstep; j++) {
         const dd_command *k = &c->step[j];
-        if (k->in.kind != DD_K_CONV || k->group || c->slot[k->out.slot].kind != DD_SLOT_ARENA || !b->joins(&k->in))
+        if (k->in.kind != DD_K_CONV || k->group || c->slot[k->out.slot].kind != DD_SLOT_ARENA || !b->joins(b, &k->in))
             continue;
         const size_t group = only_reader(c, j);
         if (!group || group - 1 < j || !can_wait(c, j, group - 1)) continue;

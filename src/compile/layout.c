@@ -38,20 +38,20 @@ static int64_t row_of(const dd_compiled *c, const dd_command *k, unsigned may, i
 }
 
 /* What the backend can take; for a group that is all of its members' operands or none. */
-static void ask(layout *l, const dd_backend *b)
+static void ask(layout *l, dd_backend *b)
 {
     const dd_compiled *c = l->c;
     for (size_t i = 0; i < c->nstep; i++) {
         dd_command *k = &c->step[i];
         if (k->group) continue;
         if (k->in.kind != DD_K_ROWS) {
-            l->may[i] = b->may_block(&k->in);
+            l->may[i] = b->may_block(b, &k->in);
             continue;
         }
         const size_t n = (size_t)k->in.attr[2];
         for (size_t m = 0; m < n; m++) l->list[m] = &c->step[i + 1 + m].in;
         k->in.member = l->list;
-        l->may[i] = b->may_block(&k->in);
+        l->may[i] = b->may_block(b, &k->in);
         k->in.member = NULL;
         for (size_t m = 0; l->may[i] && m < n; m++) l->may[i + 1 + m] = convolution(&c->step[i + 1 + m]) ? 1 : ~0u;
     }
@@ -122,7 +122,7 @@ static void mark(layout *l, bool half)
     }
 }
 
-dd_status dd_choose_layout(dd_compiled *c, const dd_backend *b)
+dd_status dd_choose_layout(dd_compiled *c, dd_backend *b)
 {
     layout l = {.c = c};
     if (!b->may_block || !b->lanes) return DD_OK;

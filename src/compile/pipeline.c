@@ -26,7 +26,7 @@ static dd_status list_bindings(dd_compiled *c, const dd_graph *g)
     return DD_OK;
 }
 
-static dd_status to_instructions(dd_compiled *c, const dd_graph *g, const dd_backend *b, unsigned leave_out)
+static dd_status to_instructions(dd_compiled *c, const dd_graph *g, dd_backend *b, unsigned leave_out)
 {
     DD_TRY(dd_lower(c, g, leave_out));
     if (!(leave_out & DD_NO_REUSE)) DD_TRY(dd_sink_copies(c));
@@ -44,7 +44,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, const dd_bac
     return DD_OK;
 }
 
-dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, const dd_backend *b, unsigned leave_out)
+dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, dd_backend *b, unsigned leave_out)
 {
     dd_graph *own = NULL;
     *c = (dd_compiled){0};

@@ -67,6 +67,35 @@ static dd_status paths(const dd_driver *d, char *dir, char *now, char *prev, siz
     return dd_path_join(prev, size, dir, "state.prev.safetensors");
 }
 
+static dd_status kernels_path(const dd_driver *d, char *path, size_t size)
+{
+    return dd_path_join(path, size, d->o.out, "checkpoint/kernels.txt");
+}
+
+static dd_status remember_kernels(const dd_driver *d)
+{
+    char path[1024];
+    DD_TRY(kernels_path(d, path, sizeof path));
+    return dd_backend_remember(d->r.backend, path);
+}
+
+dd_status dd_driver_tune(dd_driver *d)
+{
+    char kernels[1024], dir[1024], now[1024], prev[1024];
+    bool begun = false;
+    if (d->o.resume) {
+        DD_TRY(kernels_path(d, kernels, sizeof kernels));
+        DD_TRY(paths(d, dir, now, prev, sizeof now));
+        begun = dd_exists(now) || dd_exists(prev);
+    }
+    if (!begun) return d->o.tune[0] ? dd_backend_tune(d->r.backend, d->o.tune) : DD_OK;
+    if (!dd_exists(kernels)) return DD_OK; /* it began by rules */
+    DD_TRY(dd_backend_tune(d->r.backend, d->o.tune[0] ? d->o.tune : kernels));
+    if (dd_backend_recall(d->r.backend, kernels) == DD_OK) return DD_OK;
+    if (d->o.log) d->o.log(d->o.self, dd_last_error()); /* goes on here, if not to the same bits */
+    return DD_OK;
+}
+
 dd_status dd_checkpoint_save(dd_driver *d)
 {
     char dir[1024], now[1024], prev[1024];
@@ -81,6 +110,7 @@ dd_status dd_checkpoint_save(dd_driver *d)
               a = dd_tensor_view(DD_F64, DD_SHAPE(1), &d->best_accuracy);
     const int n = entries(d, &f, &a, e);
     DD_TRY(dd_make_dir(dir));
+    DD_TRY(remember_kernels(d));
     digest(e, n, hex);
     digest_entry(&e[n], hex);
     DD_TRY(dd_st_write(e, n + 1, &bytes, &size));

@@ -43,6 +43,8 @@ void dd_driver_init(dd_driver *d, const dd_distill_opts *o);
 dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
 dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */
 void dd_driver_close(dd_driver *d);
+/* The kernels that a run to be resumed began with, else those of o.tune. */
+dd_status dd_driver_tune(dd_driver *d);
 bool dd_driver_report(dd_driver *d);                       /* tells the caller how far the run is; false: stop */
 bool dd_driver_going_on(void *self);                       /* the same as a dd_run's */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */

@@ -163,6 +163,7 @@ static dd_status open_run(dd_driver *d)
     DD_TRY(open_aug(d));
     DD_TRY(sort_by_class(d));
     DD_TRY(dd_backend_open(&d->r.backend, d->o.backend, (int)d->o.threads));
+    DD_TRY(dd_driver_tune(d));
     DD_TRY(dd_backend_precision(d->r.backend, d->o.precision)); /* refused now rather than later */
     DD_TRY(dd_backend_precision(d->r.backend, "float32"));
     d->r.data = data;

@@ -5,6 +5,8 @@ ATTAR=$1
 case $ATTAR in /*) ;; *) ATTAR=$PWD/$ATTAR ;; esac
 DIR=$(mktemp -d)
 trap 'rm -rf "$DIR"' EXIT
+export XDG_CACHE_HOME="$DIR/cache" # measured kernels: not the user's
+mkdir "$XDG_CACHE_HOME" || exit 2
 cd "$DIR" || exit 2
 failures=0
 

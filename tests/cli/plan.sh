@@ -15,7 +15,7 @@ works '"rows": [{"name": ' profile $small --json
 works '0 networks' plan --data digits --ipc 1 --method random --set eval_repeats=0
 expect 2 'plan: --data is required' plan
 expect 2 '' profile --data digits --iterations 0x5
-[ "$(ls)" = "$(printf 'err\nout\nplanned')" ] || fail "a plan wrote something: $(ls)"
+[ "$(ls)" = "$(printf 'cache\nerr\nout\nplanned')" ] || fail "a plan wrote something: $(ls)"
 
 "$ATTAR" distill $small --out run >out 2>err || fail 'distill failed'
 grep -q 'about .* iterations of' err || fail 'distill does not say what the run will cost'

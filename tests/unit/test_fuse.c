@@ -13,7 +13,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -661,6 +663,69 @@ static void half_precision(void **state)
     }
 }
 
+/* A file that says that the library is faster for every shape: then its kernels are taken, and a program that recalls
+ * what was known before has ours again. */
+static void tuned(void **state)
+{
+    char path[] = "/tmp/attar-tune-XXXXXX", before[64];
+    const int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    unlink(path);
+    snprintf(before, sizeof before, "%s.before", path);
+    tensors v = {0};
+    dd_backend *b = NULL;
+    dd_program_stats ours, theirs, again;
+    dd_tune_row rows[64];
+    int64_t n;
+    dd_graph *g = dd_graph_new();
+    in_blocks(g, &v, 3, 16, 32);
+    ok(dd_backend_open(&b, "ref", 1));
+    assert_int_equal(dd_backend_tune(b, path), DD_EUNSUPPORTED);
+    dd_backend_close(b);
+    ok(dd_backend_open(&b, "cpu", 1));
+    double *x = run(g, &v, b, 0, &n, &ours);
+    const dd_status can = dd_backend_tune(b, path);
+    assert_int_equal(can, has_vectors() ? DD_OK : DD_EUNSUPPORTED);
+    if (can == DD_OK) {
+        double *y = run(g, &v, b, 0, &n, &again);
+        compare(x, y, n, 5e-4, false);
+        const int known = dd_backend_tune_rows(b, rows, 64);
+        assert_true(known >= 8); /* three convolutions, three passes, some alike */
+        ok(dd_backend_remember(b, before));
+        FILE *f = fopen(path, "r+");
+        char header[600];
+        assert_non_null(f);
+        assert_non_null(fgets(header, sizeof header, f));
+        assert_int_equal(fseek(f, (long)strlen(header), SEEK_SET), 0);
+        for (int i = 0; i < known; i++) fprintf(f, "%s\t1\t0.5\n", rows[i].shape);
+        assert_int_equal(ftruncate(fileno(f), ftell(f)), 0);
+        assert_int_equal(fclose(f), 0);
+        ok(dd_backend_tune(b, path));
+        double *z = run(g, &v, b, 0, &n, &theirs);
+        compare(x, z, n, 5e-4, false);
+        assert_true(ours.blocked > 0 && theirs.blocked == 0);
+        ok(dd_backend_recall(b, before));
+        double *w = run(g, &v, b, 0, &n, &again);
+        assert_int_equal(memcmp(y, w, (size_t)n * sizeof *w), 0);
+        f = fopen(before, "w");
+        assert_non_null(f);
+        fputs("attar-tune-1 of another machine\nconv\t1\t2\n", f);
+        fclose(f);
+        assert_int_equal(dd_backend_recall(b, before), DD_EFORMAT);
+        dd_free(y);
+        dd_free(z);
+        dd_free(w);
+    }
+    unlink(path);
+    unlink(before);
+    dd_free(x);
+    dd_backend_close(b);
+    free_all(&v);
+    dd_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_graphs),
@@ -677,6 +742,7 @@ int main(void)
                                        cmocka_unit_test(two_first_convolutions_are_read_by_a_group),
                                        cmocka_unit_test(a_first_convolution_cannot_wait),
                                        cmocka_unit_test(network),
-                                       cmocka_unit_test(half_precision)};
+                                       cmocka_unit_test(half_precision),
+                                       cmocka_unit_test(tuned)};
     return cmocka_run_group_tests_name("fuse", tests, NULL, NULL);
 }

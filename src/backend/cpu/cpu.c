@@ -43,12 +43,12 @@ static void release(dd_backend *b, dd_instr *in)
     in->state = NULL;
 }
 
-static unsigned may_block(const dd_instr *in)
+static unsigned may_block(dd_backend *b, const dd_instr *in)
 {
     switch (in->kind) {
     case DD_K_CONV:
     case DD_K_CONV_DX:
-    case DD_K_CONV_DW: return dd_cpu_conv_may_block(in);
+    case DD_K_CONV_DW: return dd_cpu_conv_may_block(b, in);
     case DD_K_ROWS: return dd_cpu_group_may_block(in);
     default: return 0;
     }
@@ -72,7 +72,8 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
     *b = (dd_backend){.name = "cpu",
                       .threads = threads > 0 ? threads : omp_get_num_procs(),
                       .rows = true,
-                      .joins = dd_cpu_conv_few_joins,
+                      .joins = dd_cpu_conv_joins,
+                      .tunes = dd_cpu_lanes() > 0,
                       .lanes = dd_cpu_lanes(),
                       .may_block = may_block,
                       .prepare = prepare,

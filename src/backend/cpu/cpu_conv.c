@@ -1,17 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which kernel a convolution gets: ours where the shape and the processor are theirs, else oneDNN's. */
+ * Which kernel a convolution gets: ours where the shape and the processor are theirs and nothing else was measured to
+ * be faster, else oneDNN's. */
 #include "backend/cpu/cpu_internal.h"
+
+/* Ours, if it can be had. */
+static bool prepare_ours(dd_backend *b, dd_instr *in)
+{
+    return dd_cpu_conv_few_prepare(b, in) || dd_cpu_winograd_prepare(b, in);
+}
 
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in)
 {
-    if (in->dst.dtype != DD_F32 || dd_cpu_conv_few_prepare(b, in) || dd_cpu_winograd_prepare(b, in)) return DD_OK;
-    if (in->blocked) return dd_fail(DD_ENOMEM, "no memory for the transformed weights of a convolution");
+    if (in->dst.dtype != DD_F32) return DD_OK;
+    if (in->blocked && !prepare_ours(b, in))
+        return dd_fail(DD_ENOMEM, "no memory for the transformed weights of a convolution");
+    if (in->blocked) return DD_OK;
+    if (dd_cpu_conv_is_ours(in) && !dd_cpu_prefers_library(b, in) && prepare_ours(b, in)) return DD_OK;
     return dd_cpu_onednn_prepare(b, in);
 }
 
-unsigned dd_cpu_conv_may_block(const dd_instr *in)
+bool dd_cpu_conv_is_ours(const dd_instr *in)
+{
+    return dd_cpu_conv_few_takes(in) || dd_cpu_winograd_takes(in);
+}
+
+unsigned dd_cpu_conv_shape_may_block(const dd_instr *in)
 {
     const unsigned few = dd_cpu_conv_few_may_block(in);
     return few ? few : dd_cpu_winograd_may_block(in);
+}
+
+unsigned dd_cpu_conv_may_block(dd_backend *b, const dd_instr *in)
+{
+    const unsigned may = dd_cpu_conv_shape_may_block(in);
+    return may && !dd_cpu_prefers_library(b, in) ? may : 0;
+}
+
+bool dd_cpu_conv_joins(dd_backend *b, const dd_instr *in)
+{
+    return dd_cpu_conv_few_joins(in) && !dd_cpu_prefers_library(b, in);
 }

@@ -117,6 +117,14 @@ static bool takes(const dd_conv_geo *g)
     return lanes_here() && plain && g->c <= DD_FEW_PLANES && g->o >= ENOUGH_OUT;
 }
 
+bool dd_cpu_conv_few_takes(const dd_instr *in)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    if (in->dst.dtype != DD_F32 || !takes(&g)) return false;
+    if (in->kind != DD_K_CONV_DW) return true;
+    return g.r == 3 && g.s == 3 && (g.c <= WEIGHTS_PLANES || g.o % dd_cpu_lanes() == 0);
+}
+
 bool dd_cpu_conv_few_joins(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
@@ -178,6 +186,12 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
     return true;
 }
 #else
+bool dd_cpu_conv_few_takes(const dd_instr *in)
+{
+    (void)in;
+    return false;
+}
+
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
 {
     (void)b, (void)in;

@@ -53,11 +53,19 @@ dd_status dd_cpu_spmm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
-unsigned dd_cpu_conv_may_block(const dd_instr *in);
+unsigned dd_cpu_conv_may_block(dd_backend *b, const dd_instr *in);
+bool dd_cpu_conv_joins(dd_backend *b, const dd_instr *in);
+/* The same by the shape alone, and whether a kernel of ours can compute it at all. */
+unsigned dd_cpu_conv_shape_may_block(const dd_instr *in);
+bool dd_cpu_conv_is_ours(const dd_instr *in);
+/* Whether oneDNN was measured to be faster; measures now if this shape is new. False where the backend does not tune.
+ */
+bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in);
 /* Any CONV, CONV_DX or CONV_DW in float32 that oneDNN knows. */
 dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in);
 /* All three passes of convolutions of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
+bool dd_cpu_conv_few_takes(const dd_instr *in);
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
 /* The same CONV as a member of a row group: whether it can be, floats of a thread's buffer, its preparation once a
  * launch, and planes first.. of one image of dst into y, one behind the other or in blocks. `fresh`: the buffer does
@@ -69,6 +77,7 @@ void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, in
                             float *y);
 /* All three passes of 3x3 convolutions of many channels; false as above. */
 bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in);
+bool dd_cpu_winograd_takes(const dd_instr *in);
 unsigned dd_cpu_winograd_may_block(const dd_instr *in);
 /* Row groups whose rows can all be taken in blocks. */
 bool dd_cpu_group_may_block(const dd_instr *in);

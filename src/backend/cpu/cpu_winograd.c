@@ -207,7 +207,7 @@ static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch
 
 /* ---- choice ---- */
 
-static bool takes(const dd_instr *in)
+bool dd_cpu_winograd_takes(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
     const dd_wino_lanes *f = lanes_here();
@@ -218,7 +218,7 @@ static bool takes(const dd_instr *in)
 
 unsigned dd_cpu_winograd_may_block(const dd_instr *in)
 {
-    if (!takes(in)) return 0;
+    if (!dd_cpu_winograd_takes(in)) return 0;
     const dd_conv_geo g = dd_conv_geo_of(in);
     const int lanes = dd_cpu_lanes();
     const unsigned c = g.c % lanes == 0, o = g.o % lanes == 0;
@@ -231,7 +231,7 @@ unsigned dd_cpu_winograd_may_block(const dd_instr *in)
 
 bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
 {
-    if (!takes(in)) return false;
+    if (!dd_cpu_winograd_takes(in)) return false;
     const dd_wino_lanes *f = lanes_here();
     const dd_wino z = plan_of(in, f, b->threads);
     const bool dw = in->kind == DD_K_CONV_DW;
@@ -244,6 +244,12 @@ bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
     return true;
 }
 #else
+bool dd_cpu_winograd_takes(const dd_instr *in)
+{
+    (void)in;
+    return false;
+}
+
 unsigned dd_cpu_winograd_may_block(const dd_instr *in)
 {
     (void)in;

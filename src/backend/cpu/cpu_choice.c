@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Our kernel or oneDNN's for a convolution that both can compute: by rule ours, or, where the backend tunes, whichever
+ * was faster on this machine when it was measured. A choice must not change while programs live, so what is known is
+ * never measured again. */
+#include "backend/cpu/cpu_internal.h"
+
+#include "backend/geometry.h"
+#include "base/fs.h"
+#include "base/workspace.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { RUNS = 5, MOST_IMAGES = 32 };
+/* Ours lies in blocks of channels with its neighbours, and noise must not decide: theirs has to be clearly faster. */
+static const double margin = 0.9;
+
+/* The measured number of images: more take longer alike. */
+static int64_t images_of(int64_t n)
+{
+    int64_t k = 1;
+    while (k < n && k < MOST_IMAGES) k *= 2;
+    return k;
+}
+
+static void describe(const dd_backend *b, const dd_instr *in, dd_tune_row *row)
+{
+    static const char *const pass[3] = {"conv", "conv_dx", "conv_dw"};
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    snprintf(row->shape, sizeof row->shape, "%s %lldx%lldx%lldx%lld to %lld, %lldx%lld pad %lld,%lld, threads %d",
+             pass[in->kind - DD_K_CONV], (long long)images_of(g.n), (long long)g.c, (long long)g.h, (long long)g.w,
+             (long long)g.o, (long long)g.r, (long long)g.s, (long long)g.ph, (long long)g.pw, b->threads);
+}
+
+static size_t bytes_of(const dd_view *v)
+{
+    return (size_t)dd_view_count(v) * sizeof(float);
+}
+
+/* The fastest of some runs of a prepared instruction; < 0: a run failed. */
+static double fastest(dd_backend *b, const dd_instr *in, void *scratch)
+{
+    double best = -1;
+    for (int r = 0; r <= RUNS; r++) {
+        const double start = dd_now();
+        if (in->launch(b, in, scratch) != DD_OK) return -1;
+        const double took = dd_now() - start;
+        if (r > 0 && (best < 0 || took < best)) best = took; /* the first touches memory */
+    }
+    return best;
+}
+
+/* Prepared by `library` or by ours, with operands in fresh memory; ours in blocks where it can be. */
+static double measure(dd_backend *b, dd_instr in, bool library)
+{
+    dd_workspace memory[4] = {{0}};
+    in.state = NULL;
+    in.scratch = 0;
+    in.blocked = in.half = 0;
+    if (!library) in.blocked = dd_cpu_conv_shape_may_block(&in);
+    const bool ready = library ? dd_cpu_onednn_prepare(b, &in) == DD_OK
+                               : dd_cpu_conv_few_prepare(b, &in) || dd_cpu_winograd_prepare(b, &in);
+    double took = -1;
+    bool ok = ready && dd_workspace_init(&memory[0], bytes_of(&in.dst)) == DD_OK &&
+              dd_workspace_init(&memory[1], bytes_of(&in.src[0])) == DD_OK &&
+              dd_workspace_init(&memory[2], bytes_of(&in.src[1])) == DD_OK &&
+              dd_workspace_init(&memory[3], in.scratch + sizeof(float)) == DD_OK;
+    if (ok) {
+        in.out = memory[0].p;
+        for (int k = 0; k < 2; k++) {
+            float *x = memory[1 + k].p;
+            for (int64_t i = 0; i < dd_view_count(&in.src[k]); i++) x[i] = (float)(i % 7) * 0.25f - 0.75f;
+            in.in[k] = x;
+        }
+        took = fastest(b, &in, memory[3].p);
+    }
+    for (int i = 0; i < 4; i++) dd_workspace_fini(&memory[i]);
+    if (in.state) b->release(b, &in);
+    return took;
+}
+
+/* Sets the number of images of an instruction that stands apart. */
+static dd_instr with_images(dd_instr in, int64_t n)
+{
+    if (in.kind != DD_K_CONV_DW) in.dst.dim[0] = n;
+    in.src[0].dim[0] = n;
+    if (in.kind == DD_K_CONV_DW) in.src[1].dim[0] = n;
+    in.nsrc = 2; /* the bias costs nothing */
+    in.launch = dd_ref_kernel(&in);
+    return in;
+}
+
+bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in)
+{
+    dd_tune_row row;
+    if (!b->tuning) return false;
+    describe(b, in, &row);
+    if (!dd_tuning_find(b->tuning, row.shape, &row)) {
+        const dd_instr apart = with_images(*in, images_of(dd_conv_geo_of(in).n));
+        row.ours = measure(b, apart, false);
+        row.library = measure(b, apart, true);
+        if (row.ours <= 0 || row.library <= 0) return false;
+        dd_tuning_add(b->tuning, &row);
+    }
+    return row.library < margin * row.ours;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What kernels took when they were measured: a table in memory and a small text file that later processes read. The
+ * first line names the build and the processor; each other line is a shape and the seconds of its kernels. */
+#include "backend/backend.h"
+#include "base/fs.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST = 1024, FILE_LIMIT = 1 << 20, LINE = 200 };
+
+struct dd_tuning {
+    char path[1024], header[512];
+    dd_tune_row row[MOST];
+    int n;
+};
+
+/* "model name" of the first processor; "" where the system does not tell. */
+static void processor(char *out, size_t size)
+{
+    char line[512];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    out[0] = 0;
+    while (f && !out[0] && fgets(line, sizeof line, f)) {
+        const char *value = strchr(line, ':');
+        if (value && strncmp(line, "model name", 10) == 0)
+            snprintf(out, size, "%.*s", (int)strcspn(value + 1, "\n"), value + 1);
+    }
+    if (f) fclose(f);
+}
+
+bool dd_tuning_find(const dd_tuning *t, const char *shape, dd_tune_row *out)
+{
+    for (int i = 0; i < t->n; i++) {
+        if (strcmp(t->row[i].shape, shape) != 0) continue;
+        *out = t->row[i];
+        return true;
+    }
+    return false;
+}
+
+static void keep(dd_tuning *t, const dd_tune_row *row)
+{
+    dd_tune_row known;
+    if (t->n < MOST && !dd_tuning_find(t, row->shape, &known)) t->row[t->n++] = *row;
+}
+
+/* Adds the lines that the table does not have; DD_EFORMAT for a file of another machine or build. */
+static dd_status read_file(dd_tuning *t, const char *path)
+{
+    void *text;
+    size_t n;
+    DD_TRY(dd_read_file(path, FILE_LIMIT, &text, &n));
+    const char *at = text;
+    const size_t header = strlen(t->header);
+    const bool ours = strncmp(at, t->header, header) == 0 && at[header] == '\n';
+    for (at = ours ? strchr(at, '\n') : NULL; at && at[1]; at = strchr(at + 1, '\n')) {
+        dd_tune_row r;
+        if (sscanf(at + 1, "%79[^\t\n]\t%lf\t%lf", r.shape, &r.ours, &r.library) == 3 && r.ours > 0 && r.library > 0)
+            keep(t, &r);
+    }
+    dd_free(text);
+    return ours ? DD_OK
+                : dd_fail(DD_EFORMAT, "%s holds kernels measured on another processor or by another build", path);
+}
+
+static dd_status write_file(const dd_tuning *t, const char *path)
+{
+    const size_t size = sizeof t->header + (size_t)t->n * LINE;
+    char *text = dd_alloc(size, 1);
+    if (!text) return dd_fail(DD_ENOMEM, "out of memory for measured kernels");
+    size_t at = (size_t)snprintf(text, size, "%s\n", t->header);
+    for (int i = 0; i < t->n; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s\t%.9g\t%.9g\n", t->row[i].shape, t->row[i].ours,
+                               t->row[i].library);
+    const dd_status s = dd_write_file(path, text, at);
+    dd_free(text);
+    return s;
+}
+
+void dd_tuning_add(dd_tuning *t, const dd_tune_row *row)
+{
+    if (t->path[0] && dd_exists(t->path)) (void)read_file(t, t->path); /* what others have found meanwhile stays */
+    keep(t, row);
+    if (t->path[0]) (void)write_file(t, t->path); /* or else the next process measures again */
+}
+
+dd_status dd_backend_remember(const dd_backend *b, const char *path)
+{
+    return b->tuning ? write_file(b->tuning, path) : DD_OK;
+}
+
+dd_status dd_backend_recall(dd_backend *b, const char *path)
+{
+    if (!b->tuning) return DD_OK;
+    dd_tuning known = *b->tuning;
+    b->tuning->n = 0;
+    b->tuning->path[0] = 0;
+    const dd_status s = read_file(b->tuning, path);
+    for (int i = 0; s == DD_OK && i < known.n; i++) keep(b->tuning, &known.row[i]);
+    if (s != DD_OK) *b->tuning = known;
+    return s;
+}
+
+dd_status dd_backend_tune(dd_backend *b, const char *path)
+{
+    char cpu[256];
+    if (path && !b->tunes) return dd_fail(DD_EUNSUPPORTED, "backend %s has no kernels to choose from", b->name);
+    dd_free(b->tuning);
+    b->tuning = NULL;
+    if (!path) return DD_OK;
+    if (strlen(path) >= sizeof b->tuning->path) return dd_fail(DD_EINVAL, "the path %.40s... is too long", path);
+    dd_tuning *t = b->tuning = dd_alloc(1, sizeof *t);
+    if (!t) return dd_fail(DD_ENOMEM, "out of memory for measured kernels");
+    snprintf(t->path, sizeof t->path, "%s", path);
+    processor(cpu, sizeof cpu);
+    snprintf(t->header, sizeof t->header, "attar-tune-1 %s;%s; %d lanes", dd_build_info(), cpu, b->lanes);
+    if (dd_exists(path)) (void)read_file(t, path); /* of another machine: begun anew */
+    return DD_OK;
+}
+
+int dd_backend_tune_rows(const dd_backend *b, dd_tune_row *rows, int most)
+{
+    const int n = !b->tuning ? 0 : b->tuning->n < most ? b->tuning->n : most;
+    for (int i = 0; i < n; i++) rows[i] = b->tuning->row[i];
+    return n;
+}
