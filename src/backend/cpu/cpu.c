@@ -73,7 +73,7 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
                       .threads = threads > 0 ? threads : omp_get_num_procs(),
                       .rows = true,
                       .joins = dd_cpu_conv_joins,
-                      .tunes = dd_cpu_lanes() > 0,
+                      .tunes = dd_cpu_lanes() > 0 ? dd_cpu_onednn_version() : NULL,
                       .lanes = dd_cpu_lanes(),
                       .may_block = may_block,
                       .prepare = prepare,

@@ -63,6 +63,7 @@ bool dd_cpu_conv_is_ours(const dd_instr *in);
 bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in);
 /* Any CONV, CONV_DX or CONV_DW in float32 that oneDNN knows. */
 dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in);
+const char *dd_cpu_onednn_version(void); /* names the commit it was made from */
 /* All three passes of convolutions of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 bool dd_cpu_conv_few_takes(const dd_instr *in);

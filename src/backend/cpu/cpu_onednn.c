@@ -313,3 +313,9 @@ dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in)
     in->launch = launch;
     return DD_OK;
 }
+
+const char *dd_cpu_onednn_version(void)
+{
+    const dnnl_version_t *v = dnnl_version();
+    return v && v->hash ? v->hash : "oneDNN";
+}
