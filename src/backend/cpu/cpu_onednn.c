@@ -15,6 +15,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
+#include <stdio.h>
 #include <string.h>
 
 enum { WINOGRAD_CHANNELS = 32, PORTS = 4 };
@@ -314,8 +315,8 @@ dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in)
     return DD_OK;
 }
 
-const char *dd_cpu_onednn_version(void)
+void dd_cpu_onednn_version(char *out, size_t size)
 {
     const dnnl_version_t *v = dnnl_version();
-    return v && v->hash ? v->hash : "oneDNN";
+    snprintf(out, size, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }
