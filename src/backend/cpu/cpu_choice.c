@@ -105,10 +105,10 @@ bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in)
         const dd_instr apart = with_images(*in, images_of(dd_conv_geo_of(in).n));
         if (dd_tuning_full(b->tuning)) return false;
         row.ours = measure(b, apart, false, DBL_MAX);
-        row.library = measure(b, apart, true, row.ours > 0 ? SLOWER * row.ours : DBL_MAX);
-        if (row.ours <= 0 || row.library <= 0 || row.library == DBL_MAX) row.ours = row.library = 1; /* known: ours */
+        row.theirs = measure(b, apart, true, row.ours > 0 ? SLOWER * row.ours : DBL_MAX);
+        if (row.ours <= 0 || row.theirs <= 0 || row.theirs == DBL_MAX) row.ours = row.theirs = 1; /* known: ours */
         dd_tuning_add(b->tuning, &row);
         if (!dd_tuning_find(b->tuning, row.shape, &row)) return false; /* what another process found first counts */
     }
-    return row.library < margin * row.ours;
+    return row.theirs < margin * row.ours;
 }
