@@ -121,6 +121,7 @@ struct dd_backend {
     dd_profile *profile;           /* NULL: off */
     dd_tuning *tuning;             /* NULL: kernels are chosen by rules */
     bool tunes;                    /* it has kernels to choose from */
+    int64_t limit;                 /* bytes that a program may need; 0: any */
     void *shared;                  /* exec's: what programs have in common */
     void (*shared_free)(void *shared);
 };

@@ -10,6 +10,7 @@
 #include "compile/compile.h"
 #include "base/workspace.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,6 +108,20 @@ static dd_status make_room(dd_program *p)
     return grow(p->shared, &p->shared->scratch, p->scratch);
 }
 
+/* Refuses before any memory is touched. */
+static dd_status within_limit(const dd_program *p)
+{
+    const dd_workspace *a = &p->shared->arena, *s = &p->shared->scratch;
+    const size_t need =
+        (a->bytes > p->c.arena ? a->bytes : p->c.arena) + (s->bytes > p->scratch ? s->bytes : p->scratch) + p->c.consts;
+    if (!p->backend->limit || need <= (size_t)p->backend->limit) return DD_OK;
+    return dd_fail(
+        DD_ENOMEM,
+        "a program needs %.1f MiB beside the tensors at hand and the memory limit leaves %.1f: raise it by %.0f",
+        (double)need / (1 << 20), (double)p->backend->limit / (1 << 20),
+        ceil((double)need / (1 << 20) - (double)p->backend->limit / (1 << 20)));
+}
+
 /* ---- making ---- */
 
 static dd_status prepare(dd_program *p, dd_command *list, size_t n, size_t *done, size_t *scratch)
@@ -142,6 +157,7 @@ static dd_status make(dd_program *p, const dd_graph *g, unsigned leave_out)
     DD_TRY(list_members(p));
     DD_TRY(prepare(p, p->c.once, p->c.nonce, &p->nonce, &p->scratch));
     DD_TRY(prepare(p, p->c.step, p->c.nstep, &p->nstep, &p->scratch));
+    DD_TRY(within_limit(p));
     DD_TRY(make_room(p));
     DD_TRY(dd_workspace_init(&p->consts, p->c.consts));
     p->c.stats.arena += (int64_t)(p->c.consts + p->scratch);

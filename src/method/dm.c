@@ -116,6 +116,38 @@ static int64_t classes_together(const dd_run *r, const dm *m)
     return best;
 }
 
+/* Empties a pass that did not fit. */
+static void again(pass *w, int64_t per, int64_t groups)
+{
+    pass_fini(w);
+    *w = (pass){.per = per, .groups = groups};
+}
+
+/* Fewer images at a time where memory is limited, where images do not have to pass together. */
+static dd_status build_embed(const dd_run *r, dm *m, bool apart)
+{
+    for (;;) {
+        dd_status s = pass_build(r, m, &m->embed, false);
+        m->tail.per = m->batch_real % m->embed.per;
+        if (s == DD_OK && m->tail.per) s = pass_build(r, m, &m->tail, false);
+        if (s != DD_ENOMEM || !apart || m->embed.per == 1) return s;
+        again(&m->embed, (m->embed.per + 1) / 2, m->embed.groups);
+        again(&m->tail, 0, m->tail.groups);
+    }
+}
+
+/* The same with classes. */
+static dd_status build_match(const dd_run *r, dm *m, bool apart)
+{
+    for (;;) {
+        const dd_status s = pass_build(r, m, &m->match, true);
+        if (s != DD_ENOMEM || !apart || m->match.groups == 1) return s;
+        int64_t fewer = m->match.groups - 1;
+        while (r->data->classes % fewer) fewer--;
+        again(&m->match, m->match.per, fewer);
+    }
+}
+
 static dd_status dm_build(dd_run *r, void *state)
 {
     dm *m = state;
@@ -126,7 +158,6 @@ static dd_status dm_build(dd_run *r, void *state)
     m->embed.groups = mixed ? classes : 1;
     m->embed.per = chunk;
     m->tail.groups = 1;
-    m->tail.per = m->batch_real % chunk;
     m->match.groups = mixed ? classes : classes_together(r, m);
     m->match.per = r->ipc;
     DD_TRY(dd_tensor_init(&m->theta, DD_F32, DD_SHAPE(dd_net_size(r->net))));
@@ -137,9 +168,8 @@ static dd_status dm_build(dd_run *r, void *state)
     m->params = dd_alloc((size_t)classes * DD_AUG_PARAMS, sizeof *m->params);
     if (!m->target || !m->items || !m->params)
         return dd_fail(DD_ENOMEM, "out of memory for the embeddings of %" PRId64 " classes", classes);
-    DD_TRY(pass_build(r, m, &m->embed, false));
-    if (m->tail.per) DD_TRY(pass_build(r, m, &m->tail, false));
-    return pass_build(r, m, &m->match, true);
+    DD_TRY(build_embed(r, m, !mixed));
+    return build_match(r, m, !mixed);
 }
 
 /* Augmentation of `n` images of class c into the rows of aug: the class's draw, or a draw per image from key. */

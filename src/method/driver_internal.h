@@ -54,6 +54,7 @@ dd_status dd_driver_probe(dd_driver *d);
 
 /* plan.c: the costs of the run from here on, but for those of iterations. */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);
+dd_status dd_plan_fits(dd_driver *d); /* DD_ENOMEM if a network of the protocol does not fit the memory limit */
 void dd_plan_finish(const dd_driver *d, dd_distill_plan *out); /* per_iteration is known: fills the sums */
 
 /* checkpoint.c: OUT/checkpoint/state.safetensors, the one before it kept as state.prev.safetensors. */

@@ -30,6 +30,8 @@ static const dd_option driver_table[] = {
     {"checkpoint_every", DD_OPT_INT, AT(checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
     {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, NULL, "cpu or ref"},
     {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    {"memory_limit", DD_OPT_INT, AT(memory_limit), "0", 0, 9007199254740991.0, NULL,
+     "bytes of resident memory; 0: any"},
     {"precision", DD_OPT_CHOICE, AT(precision), "float32", 0, 0, "float32|bf16", "what lies between convolutions"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
@@ -154,6 +156,24 @@ static dd_status open_aug(dd_driver *d)
     return dd_aug_parse(&d->r.aug, d->aug);
 }
 
+/* What the limit leaves for programs: the process as it is, with data and libraries, and the tensors of the images to
+ * come are not theirs. */
+static dd_status limit_memory(dd_driver *d)
+{
+    enum { COPIES = 6 }; /* images, the best, momentum, gradient, what is written */
+    const dd_dataset *data = d->data;
+    const int64_t images = d->o.ipc * data->classes * data->c * data->h * data->w * (int64_t)sizeof(float);
+    const int64_t held = dd_peak_memory() + COPIES * images, least = held + (8 << 20);
+    if (!d->o.memory_limit) return DD_OK;
+    if (d->o.memory_limit < least)
+        return dd_fail(DD_ENOMEM,
+                       "a memory limit of %.0f MiB is too little: data and program take %.0f MiB already, give at "
+                       "least %.0f",
+                       (double)d->o.memory_limit / (1 << 20), (double)held / (1 << 20), (double)least / (1 << 20));
+    dd_backend_limit(d->r.backend, d->o.memory_limit - held);
+    return DD_OK;
+}
+
 static dd_status open_run(dd_driver *d)
 {
     const dd_dataset *data = d->data;
@@ -163,6 +183,7 @@ static dd_status open_run(dd_driver *d)
     DD_TRY(open_aug(d));
     DD_TRY(sort_by_class(d));
     DD_TRY(dd_backend_open(&d->r.backend, d->o.backend, (int)d->o.threads));
+    DD_TRY(limit_memory(d));
     DD_TRY(dd_driver_tune(d));
     DD_TRY(dd_backend_precision(d->r.backend, d->o.precision)); /* refused now rather than later */
     DD_TRY(dd_backend_precision(d->r.backend, "float32"));

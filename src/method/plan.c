@@ -109,6 +109,21 @@ dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
     return DD_OK;
 }
 
+dd_status dd_plan_fits(dd_driver *d)
+{
+    stopwatch w;
+    char why[300];
+    const int64_t tests = d->data->test.n < d->protocol.test_batch ? d->data->test.n : d->protocol.test_batch;
+    if (!d->o.memory_limit || (!d->o.eval_repeats && !d->o.eval_every)) return DD_OK;
+    const dd_status s = train_one(d, 0, tests < MORE_ITEMS ? tests : MORE_ITEMS, &w);
+    if (s != DD_ENOMEM) return s;
+    snprintf(why, sizeof why, "%.299s", dd_last_error());
+    return dd_fail(
+        DD_ENOMEM,
+        "the networks of the evaluation do not fit: %s, or distil with --set eval_repeats=0 and evaluate elsewhere",
+        why);
+}
+
 /* Evaluations that choose the best set, from here on. */
 static int64_t selections(const dd_driver *d)
 {
@@ -133,6 +148,7 @@ static dd_status measure(dd_driver *d, dd_distill_plan *out)
     DD_TRY(dd_driver_open(d));
     DD_TRY(dd_driver_build(d));
     const double opened = dd_now() - start;
+    DD_TRY(dd_plan_fits(d));
     DD_TRY(time_iterations(d, out));
     DD_TRY(dd_plan_networks(d, out));
     dd_plan_finish(d, out);

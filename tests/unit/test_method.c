@@ -157,6 +157,37 @@ static void refusals_say_what_to_do(void **state)
     assert_non_null(strstr(dd_last_error(), "seed=0"));
 }
 
+static bool has_row(const dd_profile_table *t, const char *part)
+{
+    for (int i = 0; i < t->rows; i++)
+        if (strstr(t->row[i].name, part)) return true;
+    return false;
+}
+
+/* Fewer images pass at a time where memory is limited, and what cannot fit is refused with the numbers. */
+static void memory_is_limited(void **state)
+{
+    static const char *const sets[] = {"chunk=512", "batch_real=512", NULL};
+    dd_distill_opts o;
+    dd_distill_result wide, narrow, none;
+    options(&o, *state, "dm", "wide");
+    snprintf(o.net, sizeof o.net, "convnet:depth=2,width=128");
+    o.ipc = 10;
+    o.iterations = 2;
+    o.sets = sets;
+    o.profile = true;
+    assert_int_equal(dd_distill(&wide, &o), DD_OK);
+    assert_true(has_row(&wide.profile, "512"));
+    assert_int_equal(dd_path_join(o.out, sizeof o.out, ((place *)*state)->dir, "narrow"), DD_OK);
+    o.memory_limit = dd_peak_memory() + (9 << 20);
+    assert_int_equal(dd_distill(&narrow, &o), DD_OK);
+    assert_false(has_row(&narrow.profile, "512"));
+    assert_int_equal(dd_path_join(o.out, sizeof o.out, ((place *)*state)->dir, "none"), DD_OK);
+    o.memory_limit = 1 << 20;
+    assert_int_equal(dd_distill(&none, &o), DD_ENOMEM);
+    assert_non_null(strstr(dd_last_error(), "memory limit of 1 MiB"));
+}
+
 static void divergence_keeps_the_checkpoint(void **state)
 {
     dd_distill_opts o;
@@ -177,6 +208,7 @@ int main(void)
         cmocka_unit_test(every_method_makes_a_set_and_resumes),
         cmocka_unit_test(the_best_set_is_kept_and_selection_resumes),
         cmocka_unit_test(refusals_say_what_to_do),
+        cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(divergence_keeps_the_checkpoint),
     };
     return cmocka_run_group_tests(tests, make_place, clear_place);
