@@ -6,6 +6,7 @@
 #include "method/driver_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,20 +157,27 @@ static dd_status open_aug(dd_driver *d)
     return dd_aug_parse(&d->r.aug, d->aug);
 }
 
-/* What the limit leaves for programs: the process as it is, with data and libraries, and the tensors of the images to
- * come are not theirs. */
+/* What the limit leaves for programs beside data, libraries and the tensors of the images to come. Reckoned, not
+ * measured: a resumed run must cut its work as the first part did. */
 static dd_status limit_memory(dd_driver *d)
 {
-    enum { COPIES = 6 }; /* images, the best, momentum, gradient, what is written */
+    enum {
+        MIB = 1 << 20,
+        PROGRAM = 48,
+        LEAST = 8,
+        COPIES = 6
+    }; /* COPIES: images, the best, momentum, gradient, files */
     const dd_dataset *data = d->data;
     const int64_t images = d->o.ipc * data->classes * data->c * data->h * data->w * (int64_t)sizeof(float);
-    const int64_t held = dd_peak_memory() + COPIES * images, least = held + (8 << 20);
+    const int64_t held = (int64_t)(dd_tensor_bytes(&data->train.images) + dd_tensor_bytes(&data->test.images)) +
+                         COPIES * images + (int64_t)PROGRAM * MIB;
     if (!d->o.memory_limit) return DD_OK;
-    if (d->o.memory_limit < least)
-        return dd_fail(DD_ENOMEM,
-                       "a memory limit of %.0f MiB is too little: data and program take %.0f MiB already, give at "
-                       "least %.0f",
-                       (double)d->o.memory_limit / (1 << 20), (double)held / (1 << 20), (double)least / (1 << 20));
+    if (d->o.memory_limit < held + LEAST * MIB)
+        return dd_fail(
+            DD_ENOMEM,
+            "a memory limit of %.0f MiB is too little: data, images and program take %.0f MiB, give at least "
+            "%.0f",
+            (double)d->o.memory_limit / MIB, (double)held / MIB, ceil((double)held / MIB + LEAST));
     dd_backend_limit(d->r.backend, d->o.memory_limit - held);
     return DD_OK;
 }
