@@ -120,9 +120,8 @@ struct dd_backend {
     double (*peak)(dd_backend *b); /* float32 FLOP/s of its arithmetic, measured; NULL: unknown */
     dd_profile *profile;           /* NULL: off */
     dd_tuning *tuning;             /* NULL: kernels are chosen by rules */
-    bool tunes;                    /* it has kernels to choose from */
-    int64_t limit;                 /* bytes that a program may need; 0: any */
-    void *shared;                  /* exec's: what programs have in common */
+    const char *tunes; /* it has kernels to choose from: the library they compete with, with its version; NULL */
+    int64_t limit;     /* bytes that a program may need; 0: any */
     void (*shared_free)(void *shared);
 };
 
@@ -132,6 +131,7 @@ dd_status dd_backend_launch(dd_backend *b, const dd_instr *in, void *scratch);
 double dd_instr_flop(const dd_instr *in);
 /* What was measured for a shape, if it was; adds it, and writes the file. Does nothing for a table that is full. */
 bool dd_tuning_find(const dd_tuning *t, const char *shape, dd_tune_row *out);
+bool dd_tuning_full(const dd_tuning *t);
 void dd_tuning_add(dd_tuning *t, const dd_tune_row *row);
 
 /* Memory that the operands cover; for a row group what is not in buffers, each tensor read once. Needs in[] set. */

@@ -6,10 +6,20 @@
 #include "base/fs.h"
 #include "base/memory.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { MOST = 1024, FILE_LIMIT = 1 << 20, LINE = 200 };
+
+/* Times of a slower build are not those of this one. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const char BUILD[] = "sanitized";
+#elif defined(__OPTIMIZE__)
+static const char BUILD[] = "optimised";
+#else
+static const char BUILD[] = "plain";
+#endif
 
 struct dd_tuning {
     char path[1024], header[512];
@@ -41,6 +51,11 @@ bool dd_tuning_find(const dd_tuning *t, const char *shape, dd_tune_row *out)
     return false;
 }
 
+bool dd_tuning_full(const dd_tuning *t)
+{
+    return t->n == MOST;
+}
+
 static void keep(dd_tuning *t, const dd_tune_row *row)
 {
     dd_tune_row known;
@@ -57,8 +72,11 @@ static dd_status read_file(dd_tuning *t, const char *path)
     const size_t header = strlen(t->header);
     const bool ours = strncmp(at, t->header, header) == 0 && at[header] == '\n';
     for (at = ours ? strchr(at, '\n') : NULL; at && at[1]; at = strchr(at + 1, '\n')) {
+        char line[LINE] = "";
         dd_tune_row r;
-        if (sscanf(at + 1, "%79[^\t\n]\t%lf\t%lf", r.shape, &r.ours, &r.library) == 3 && r.ours > 0 && r.library > 0)
+        memcpy(line, at + 1, strcspn(at + 1, "\n") < LINE ? strcspn(at + 1, "\n") : LINE - 1);
+        if (sscanf(line, "%79[^\t]\t%lf\t%lf", r.shape, &r.ours, &r.library) == 3 && r.ours > 0 && r.library > 0 &&
+            isfinite(r.ours) && isfinite(r.library))
             keep(t, &r);
     }
     dd_free(text);
@@ -108,15 +126,17 @@ dd_status dd_backend_tune(dd_backend *b, const char *path)
 {
     char cpu[256];
     if (path && !b->tunes) return dd_fail(DD_EUNSUPPORTED, "backend %s has no kernels to choose from", b->name);
+    if (path && strlen(path) >= sizeof b->tuning->path)
+        return dd_fail(DD_EINVAL, "the path %.40s... is too long", path);
+    dd_tuning *t = path ? dd_alloc(1, sizeof *t) : NULL;
+    if (path && !t) return dd_fail(DD_ENOMEM, "out of memory for measured kernels");
     dd_free(b->tuning);
-    b->tuning = NULL;
+    b->tuning = t;
     if (!path) return DD_OK;
-    if (strlen(path) >= sizeof b->tuning->path) return dd_fail(DD_EINVAL, "the path %.40s... is too long", path);
-    dd_tuning *t = b->tuning = dd_alloc(1, sizeof *t);
-    if (!t) return dd_fail(DD_ENOMEM, "out of memory for measured kernels");
     snprintf(t->path, sizeof t->path, "%s", path);
     processor(cpu, sizeof cpu);
-    snprintf(t->header, sizeof t->header, "attar-tune-1 %s;%s; %d lanes", dd_build_info(), cpu, b->lanes);
+    snprintf(t->header, sizeof t->header, "attar-tune-1 %s;%s; %d lanes; %s; %s", dd_build_info(), cpu, b->lanes,
+             b->tunes, BUILD);
     if (dd_exists(path)) (void)read_file(t, path); /* of another machine: begun anew */
     return DD_OK;
 }

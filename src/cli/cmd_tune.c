@@ -100,6 +100,7 @@ dd_status dd_cmd_tune(const dd_command *c, int argc, char **argv)
     if (s == DD_OK) s = dd_backend_open(&b, f.machine.backend, (int)f.machine.threads);
     if (s == DD_OK) s = dd_backend_tune(b, path);
     if (s == DD_OK) s = compile(b, net, im, f.batch);
+    if (s == DD_OK) s = dd_backend_remember(b, path); /* says why if it cannot be kept */
     if (s == DD_OK) print(rows, dd_backend_tune_rows(b, rows, ROWS), path, f.json);
     free(rows);
     if (b) dd_backend_close(b);

@@ -10,7 +10,7 @@
 static bool folder(const char *path)
 {
     struct stat s;
-    (void)mkdir(path, 0777);
+    (void)mkdir(path, 0700);
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 

@@ -79,6 +79,13 @@ static dd_status remember_kernels(const dd_driver *d)
     return dd_backend_remember(d->r.backend, path);
 }
 
+/* A processor without kernels to choose from goes by rules. */
+static dd_status tune(dd_driver *d, const char *path)
+{
+    const dd_status s = dd_backend_tune(d->r.backend, path);
+    return s == DD_EUNSUPPORTED ? DD_OK : s;
+}
+
 dd_status dd_driver_tune(dd_driver *d)
 {
     char kernels[1024], dir[1024], now[1024], prev[1024];
@@ -88,12 +95,12 @@ dd_status dd_driver_tune(dd_driver *d)
         DD_TRY(paths(d, dir, now, prev, sizeof now));
         begun = dd_exists(now) || dd_exists(prev);
     }
-    if (!begun) return d->o.tune[0] ? dd_backend_tune(d->r.backend, d->o.tune) : DD_OK;
+    if (!begun) return d->o.tune[0] ? tune(d, d->o.tune) : DD_OK;
     if (!dd_exists(kernels)) return DD_OK; /* it began by rules */
-    DD_TRY(dd_backend_tune(d->r.backend, d->o.tune[0] ? d->o.tune : kernels));
+    DD_TRY(tune(d, d->o.tune[0] ? d->o.tune : kernels));
     if (dd_backend_recall(d->r.backend, kernels) == DD_OK) return DD_OK;
     if (d->o.log) d->o.log(d->o.self, dd_last_error()); /* goes on here, if not to the same bits */
-    return DD_OK;
+    return d->o.tune[0] ? DD_OK : dd_backend_tune(d->r.backend, NULL);
 }
 
 dd_status dd_checkpoint_save(dd_driver *d)

@@ -73,7 +73,6 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
                       .threads = threads > 0 ? threads : omp_get_num_procs(),
                       .rows = true,
                       .joins = dd_cpu_conv_joins,
-                      .tunes = dd_cpu_lanes() > 0,
                       .lanes = dd_cpu_lanes(),
                       .may_block = may_block,
                       .prepare = prepare,
@@ -82,7 +81,11 @@ dd_status dd_cpu_open(dd_backend **out, int threads)
                       .peak = dd_cpu_peak};
     dd_cpu_threads(b);
     dd_cpu *self = b->self = dd_alloc(1, sizeof *self);
-    if (self) self->kept = dd_kept_open();
+    if (self) {
+        self->kept = dd_kept_open();
+        dd_cpu_onednn_version(self->library, sizeof self->library);
+        b->tunes = b->lanes ? self->library : NULL;
+    }
     const dd_status st =
         self && self->kept ? dd_cpu_engine_open(&self->engine) : dd_fail(DD_ENOMEM, "no memory for the CPU backend");
     if (st != DD_OK) {

@@ -12,6 +12,7 @@
 typedef struct dd_cpu {
     void *engine; /* oneDNN's */
     dd_kept *kept;
+    char library[32];
 } dd_cpu;
 
 /* The first member of whatever in->state points to. */
@@ -63,6 +64,7 @@ bool dd_cpu_conv_is_ours(const dd_instr *in);
 bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in);
 /* Any CONV, CONV_DX or CONV_DW in float32 that oneDNN knows. */
 dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in);
+void dd_cpu_onednn_version(char *out, size_t size); /* "oneDNN 2.6.3" */
 /* All three passes of convolutions of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 bool dd_cpu_conv_few_takes(const dd_instr *in);

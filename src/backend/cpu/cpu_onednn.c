@@ -15,6 +15,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
+#include <stdio.h>
 #include <string.h>
 
 enum { WINOGRAD_CHANNELS = 32, PORTS = 4 };
@@ -312,4 +313,10 @@ dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in)
     in->state = p;
     in->launch = launch;
     return DD_OK;
+}
+
+void dd_cpu_onednn_version(char *out, size_t size)
+{
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(out, size, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }
