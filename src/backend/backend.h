@@ -122,6 +122,7 @@ struct dd_backend {
     dd_tuning *tuning;             /* NULL: kernels are chosen by rules */
     const char *tunes; /* it has kernels to choose from: the library they compete with, with its version; NULL */
     int64_t limit;     /* bytes that a program may need; 0: any */
+    void *shared;      /* exec's: what programs have in common */
     void (*shared_free)(void *shared);
 };
 
