@@ -186,18 +186,15 @@ int main(int argc, char **argv)
 {
     machine m = {NULL, 0, 0};
     if (dd_backend_open(&m.b, "cpu", argc > 1 ? atoi(argv[1]) : 1) != DD_OK) return 6;
-    if (argc <= 3)
-        measure(&m);
-    else
-        m.gflops = m.gbytes = 1;
+    measure(&m);
     printf("%d threads: matrix product %.0f GFLOP/s, memory read %.1f GB/s\n", m.b->threads, m.gflops, m.gbytes);
-    for (int i = 2; i < (argc > 3 ? 3 : argc > 2 ? argc : 4); i++) {
+    for (int i = 2; i < (argc > 2 ? argc : 4); i++) {
         const int64_t n = argc > 2 ? atoll(argv[i]) : i == 2 ? 32 : 256;
         conv(&m, n, 3, 32, 1);
         conv(&m, n, 1, 28, 3);
         conv(&m, n, 128, 16, 1);
         conv(&m, n, 128, 8, 1);
-        if (argc <= 3) others(&m, n);
+        others(&m, n);
     }
     dd_backend_close(m.b);
     return 0;

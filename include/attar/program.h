@@ -38,7 +38,7 @@ dd_status dd_backend_remember(const dd_backend *b, const char *path);
 dd_status dd_backend_recall(dd_backend *b, const char *path);
 typedef struct dd_tune_row {
     char shape[80];
-    double ours, library; /* seconds of one run: our kernel, the library's */
+    double ours, theirs; /* seconds of one run: our kernel, the library's */
 } dd_tune_row;
 /* Writes at most `most` rows of what is known, and returns how many. */
 int dd_backend_tune_rows(const dd_backend *b, dd_tune_row *rows, int most);

@@ -75,8 +75,8 @@ static dd_status read_file(dd_tuning *t, const char *path)
         char line[LINE] = "";
         dd_tune_row r;
         memcpy(line, at + 1, strcspn(at + 1, "\n") < LINE ? strcspn(at + 1, "\n") : LINE - 1);
-        if (sscanf(line, "%79[^\t]\t%lf\t%lf", r.shape, &r.ours, &r.library) == 3 && r.ours > 0 && r.library > 0 &&
-            isfinite(r.ours) && isfinite(r.library))
+        if (sscanf(line, "%79[^\t]\t%lf\t%lf", r.shape, &r.ours, &r.theirs) == 3 && r.ours > 0 && r.theirs > 0 &&
+            isfinite(r.ours) && isfinite(r.theirs))
             keep(t, &r);
     }
     dd_free(text);
@@ -92,7 +92,7 @@ static dd_status write_file(const dd_tuning *t, const char *path)
     size_t at = (size_t)snprintf(text, size, "%s\n", t->header);
     for (int i = 0; i < t->n; i++)
         at += (size_t)snprintf(text + at, size - at, "%s\t%.9g\t%.9g\n", t->row[i].shape, t->row[i].ours,
-                               t->row[i].library);
+                               t->row[i].theirs);
     const dd_status s = dd_write_file(path, text, at);
     dd_free(text);
     return s;

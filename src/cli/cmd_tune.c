@@ -62,7 +62,7 @@ static void print(const dd_tune_row *rows, int n, const char *path, bool json)
     if (!json) printf("%-64s %10s %10s\n", "convolution", "ours, ms", "oneDNN, ms");
     for (int i = 0; i < n; i++) {
         if (!json) {
-            printf("%-64s %10.3f %10.3f\n", rows[i].shape, 1e3 * rows[i].ours, 1e3 * rows[i].library);
+            printf("%-64s %10.3f %10.3f\n", rows[i].shape, 1e3 * rows[i].ours, 1e3 * rows[i].theirs);
             continue;
         }
         printf(i ? ", {\"shape\": " : "{\"shape\": ");
@@ -70,7 +70,7 @@ static void print(const dd_tune_row *rows, int n, const char *path, bool json)
         printf(", \"ours\": ");
         dd_json_number(stdout, rows[i].ours);
         printf(", \"onednn\": ");
-        dd_json_number(stdout, rows[i].library);
+        dd_json_number(stdout, rows[i].theirs);
         printf("}");
     }
     if (json)

@@ -39,5 +39,5 @@ unsigned dd_cpu_conv_may_block(dd_backend *b, const dd_instr *in)
 
 bool dd_cpu_conv_joins(dd_backend *b, const dd_instr *in)
 {
-    return dd_cpu_conv_few_joins(in) && !dd_cpu_prefers_library(b, in);
+    return dd_cpu_conv_few_takes(in) && !dd_cpu_prefers_library(b, in);
 }

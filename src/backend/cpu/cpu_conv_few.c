@@ -125,21 +125,10 @@ bool dd_cpu_conv_few_takes(const dd_instr *in)
     return g.r == 3 && g.s == 3 && (g.c <= WEIGHTS_PLANES || g.o % dd_cpu_lanes() == 0);
 }
 
-bool dd_cpu_conv_few_joins(const dd_instr *in)
-{
-    const dd_conv_geo g = dd_conv_geo_of(in);
-    return in->dst.dtype == DD_F32 && takes(&g);
-}
-
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
 {
-    const dd_conv_geo g = dd_conv_geo_of(in);
-    if (in->dst.dtype != DD_F32 || !takes(&g) || g.o % dd_cpu_lanes()) return 0;
-    switch (in->kind) {
-    case DD_K_CONV: return 1;
-    case DD_K_CONV_DX: return 2;
-    default: return g.r == 3 && g.s == 3 ? 4 : 0;
-    }
+    if (!dd_cpu_conv_few_takes(in) || dd_conv_geo_of(in).o % dd_cpu_lanes()) return 0;
+    return in->kind == DD_K_CONV ? 1 : in->kind == DD_K_CONV_DX ? 2 : 4;
 }
 
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in)
@@ -195,12 +184,6 @@ bool dd_cpu_conv_few_takes(const dd_instr *in)
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
 {
     (void)b, (void)in;
-    return false;
-}
-
-bool dd_cpu_conv_few_joins(const dd_instr *in)
-{
-    (void)in;
     return false;
 }
 

@@ -139,11 +139,18 @@ static void store(const here *h, int i)
     deliver(h, &m->op[0]);
 }
 
+/* Both are the same rows, which need not be converted twice. */
+static bool alike(const dd_row_operand *a, const dd_row_operand *b)
+{
+    if (a->buffer != b->buffer || a->numbers != b->numbers || a->inner == 0 || b->inner == 0) return false;
+    return a->buffer >= 0 || dd_row_base(a) == dd_row_base(b);
+}
+
 static void two_values(const here *h, const dd_row_member *m, dd_stripe_map f, float *y)
 {
     const dd_row_operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
     const dd_stripe v = value(h, a, m->width, FIRST);
-    f(m->width, y, v, a == b ? v : value(h, b, m->width, SECOND));
+    f(m->width, y, v, alike(a, b) ? v : value(h, b, m->width, SECOND));
 }
 
 static void pool(const here *h, const dd_row_member *m)

@@ -67,12 +67,11 @@ dd_status dd_cpu_onednn_prepare(dd_backend *b, dd_instr *in);
 void dd_cpu_onednn_version(char *out, size_t size); /* "oneDNN 2.6.3" */
 /* All three passes of convolutions of few channels; false if the shape or the processor is not its own. */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
-bool dd_cpu_conv_few_takes(const dd_instr *in);
+bool dd_cpu_conv_few_takes(const dd_instr *in); /* in one layout at least */
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
-/* The same CONV as a member of a row group: whether it can be, floats of a thread's buffer, its preparation once a
- * launch, and planes first.. of one image of dst into y, one behind the other or in blocks. `fresh`: the buffer does
- * not hold this image yet. */
-bool dd_cpu_conv_few_joins(const dd_instr *in);
+/* A CONV that it takes as a member of a row group: floats of a thread's buffer, its preparation once a launch, and
+ * planes first.. of one image of dst into y, one behind the other or in blocks. `fresh`: the buffer does not hold this
+ * image yet. */
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in);
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer);
 void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
