@@ -103,6 +103,9 @@ struct dd_instr {
 
 typedef struct dd_profile dd_profile;
 typedef struct dd_tuning dd_tuning;
+/* Code, libraries and heap beside what dd_memory_held counts; DM on Fashion-MNIST has 44 MiB of it. */
+#define DD_MEMORY_REST ((int64_t)48 << 20)
+
 struct dd_backend {
     const char *name;
     int threads;
@@ -121,7 +124,7 @@ struct dd_backend {
     dd_profile *profile;           /* NULL: off */
     dd_tuning *tuning;             /* NULL: kernels are chosen by rules */
     const char *tunes; /* it has kernels to choose from: the library they compete with, with its version; NULL */
-    int64_t limit;     /* bytes that a program may need; 0: any */
+    int64_t limit;     /* bytes of everything with a new program; 0: any */
     void *shared;      /* exec's: what programs have in common */
     void (*shared_free)(void *shared);
 };

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,18 @@ void *dd_alloc(size_t count, size_t size)
 void dd_free(void *p)
 {
     free(p);
+}
+
+static atomic_llong held;
+
+void dd_memory_count(int64_t bytes)
+{
+    atomic_fetch_add(&held, bytes);
+}
+
+int64_t dd_memory_held(void)
+{
+    return atomic_load(&held);
 }
 
 dd_status dd_grow(void **p, size_t *cap, size_t need, size_t size)

@@ -14,6 +14,11 @@ char *dd_strdup(const char *s); /* dd_free */
 /* Test hook: the n-th allocation from now fails (n >= 1); 0 turns it off. */
 void dd_alloc_fail_after(long n);
 
+/* Bytes of tensors and workspaces in the process, which are all that matter beside code and libraries: whoever makes or
+ * frees one says so. A function of what was asked for, unlike resident memory, so that decisions by it repeat. */
+void dd_memory_count(int64_t bytes);
+int64_t dd_memory_held(void);
+
 /* Bump arena: many small objects, one release. */
 typedef struct dd_arena dd_arena;
 dd_arena *dd_arena_new(void);

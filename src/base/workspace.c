@@ -36,6 +36,7 @@ dd_status dd_workspace_init(dd_workspace *w, size_t bytes)
     *w = (dd_workspace){.bytes = bytes, .mapped = bytes >= HUGE_BYTES};
     if (!bytes) return DD_OK;
     w->p = w->mapped ? map(whole(bytes)) : dd_alloc(bytes, 1);
+    if (w->p) dd_memory_count((int64_t)bytes);
     if (w->p) return DD_OK;
     *w = (dd_workspace){0};
     return dd_fail(DD_ENOMEM,
@@ -44,6 +45,7 @@ dd_status dd_workspace_init(dd_workspace *w, size_t bytes)
 
 void dd_workspace_fini(dd_workspace *w)
 {
+    dd_memory_count(-(int64_t)w->bytes);
     if (w->mapped)
         munmap(w->p, whole(w->bytes));
     else

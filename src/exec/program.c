@@ -108,18 +108,24 @@ static dd_status make_room(dd_program *p)
     return grow(p->shared, &p->shared->scratch, p->scratch);
 }
 
+static size_t growth(const dd_workspace *w, size_t bytes)
+{
+    return bytes > w->bytes ? bytes - w->bytes : 0;
+}
+
 /* Refuses before any memory is touched. */
 static dd_status within_limit(const dd_program *p)
 {
-    const dd_workspace *a = &p->shared->arena, *s = &p->shared->scratch;
-    const size_t need =
-        (a->bytes > p->c.arena ? a->bytes : p->c.arena) + (s->bytes > p->scratch ? s->bytes : p->scratch) + p->c.consts;
-    if (!p->backend->limit || need <= (size_t)p->backend->limit) return DD_OK;
-    return dd_fail(
-        DD_ENOMEM,
-        "a program needs %.1f MiB beside the tensors at hand and the memory limit leaves %.1f: raise it by %.0f",
-        (double)need / (1 << 20), (double)p->backend->limit / (1 << 20),
-        ceil((double)need / (1 << 20) - (double)p->backend->limit / (1 << 20)));
+    const double mib = 1 << 20, limit = (double)p->backend->limit / mib,
+                 held = (double)(dd_memory_held() + DD_MEMORY_REST) / mib,
+                 more = (double)(growth(&p->shared->arena, p->c.arena) + growth(&p->shared->scratch, p->scratch) +
+                                 p->c.consts) /
+                        mib;
+    if (!p->backend->limit || held + more <= limit) return DD_OK;
+    return dd_fail(DD_ENOMEM,
+                   "a program needs %.1f MiB beside %.1f that are in use, and the memory limit is %.1f MiB: give at "
+                   "least %.0f",
+                   more, held, limit, ceil(held + more));
 }
 
 /* ---- making ---- */

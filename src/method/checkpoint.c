@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ITERATION, METRICS, BEST_AT, FACTS, MOST = 16, HEX = 64 };
+enum { ITERATION, METRICS, BEST_AT, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
 
 static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
 {
@@ -20,7 +20,7 @@ static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, 
     e[(*n)++].t = dd_tensor_view(t->dtype, t->shape, t->data);
 }
 
-/* The tensors of a checkpoint: facts [3], best accuracy [1], images, best images, the method's own. */
+/* The tensors of a checkpoint: facts [5], best accuracy [1], images, best images, the method's own. */
 static int entries(dd_driver *d, dd_tensor *facts, dd_tensor *accuracy, dd_st_entry *e)
 {
     dd_saved own[8];
@@ -80,13 +80,13 @@ static dd_status remember_kernels(const dd_driver *d)
 }
 
 /* A processor without kernels to choose from goes by rules. */
-static dd_status tune(dd_driver *d, const char *path)
+static dd_status tune(dd_backend *b, const char *path)
 {
-    const dd_status s = dd_backend_tune(d->r.backend, path);
+    const dd_status s = dd_backend_tune(b, path);
     return s == DD_EUNSUPPORTED ? DD_OK : s;
 }
 
-dd_status dd_driver_tune(dd_driver *d)
+dd_status dd_driver_tune(const dd_driver *d, dd_backend *b)
 {
     char kernels[1024], dir[1024], now[1024], prev[1024];
     bool begun = false;
@@ -95,12 +95,12 @@ dd_status dd_driver_tune(dd_driver *d)
         DD_TRY(paths(d, dir, now, prev, sizeof now));
         begun = dd_exists(now) || dd_exists(prev);
     }
-    if (!begun) return d->o.tune[0] ? tune(d, d->o.tune) : DD_OK;
+    if (!begun) return d->o.tune[0] ? tune(b, d->o.tune) : DD_OK;
     if (!dd_exists(kernels)) return DD_OK; /* it began by rules */
-    DD_TRY(tune(d, d->o.tune[0] ? d->o.tune : kernels));
-    if (dd_backend_recall(d->r.backend, kernels) == DD_OK) return DD_OK;
+    DD_TRY(tune(b, d->o.tune[0] ? d->o.tune : kernels));
+    if (dd_backend_recall(b, kernels) == DD_OK) return DD_OK;
     if (d->o.log) d->o.log(d->o.self, dd_last_error()); /* goes on here, if not to the same bits */
-    return d->o.tune[0] ? DD_OK : dd_backend_tune(d->r.backend, NULL);
+    return d->o.tune[0] ? DD_OK : dd_backend_tune(b, NULL);
 }
 
 dd_status dd_checkpoint_save(dd_driver *d)
@@ -109,6 +109,7 @@ dd_status dd_checkpoint_save(dd_driver *d)
     dd_st_entry e[MOST + 1];
     char hex[HEX + 1];
     int64_t facts[FACTS] = {d->done, 0, d->best_at};
+    memcpy(facts + CUT, d->r.cut, sizeof d->r.cut);
     void *bytes = NULL;
     size_t size = 0;
     DD_TRY(paths(d, dir, now, prev, sizeof now));
@@ -191,6 +192,26 @@ static dd_status restore(dd_driver *d, const char *path)
     d->best_at = facts[BEST_AT];
     d->best_accuracy = accuracy;
     return dd_record_open(d, facts[METRICS]);
+}
+
+/* False where there is none, or where dd_checkpoint_load will say what is wrong with it. */
+static bool cut_of(dd_driver *d, const char *path)
+{
+    dd_st_file file;
+    void *bytes;
+    size_t size;
+    if (!dd_exists(path) || dd_read_file(path, SIZE_MAX / 2, &bytes, &size) != DD_OK) return false;
+    const dd_tensor *facts = dd_st_parse(&file, bytes, size, path) == DD_OK ? dd_st_find(&file, "facts") : NULL;
+    const bool there = facts && facts->dtype == DD_I64 && dd_shape_equal(facts->shape, DD_SHAPE(FACTS));
+    if (there) memcpy(d->r.cut, (const int64_t *)facts->data + CUT, sizeof d->r.cut);
+    dd_free(bytes);
+    return there;
+}
+
+void dd_checkpoint_cut(dd_driver *d)
+{
+    char dir[1024], now[1024], prev[1024];
+    if (paths(d, dir, now, prev, sizeof now) == DD_OK && !cut_of(d, now)) cut_of(d, prev);
 }
 
 dd_status dd_checkpoint_load(dd_driver *d, bool *found)

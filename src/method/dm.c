@@ -123,28 +123,42 @@ static void again(pass *w, int64_t per, int64_t groups)
     *w = (pass){.per = per, .groups = groups};
 }
 
-/* Fewer images at a time where memory is limited, where images do not have to pass together. */
-static dd_status build_embed(const dd_run *r, dm *m, bool apart)
+static int64_t divisor_below(int64_t n, int64_t k)
 {
+    for (k--; n % k;) k--;
+    return k;
+}
+
+/* Fewer classes at a time where memory is limited, where they do not have to pass together. */
+static dd_status build_match(dd_run *r, dm *m, bool apart)
+{
+    pass *w = &m->match, least = {.per = 1, .groups = 1};
+    /* What one real image needs is taken while the classes are cut, so that it is left for build_embed. */
+    dd_status s = apart && r->limited ? pass_build(r, m, &least, false) : DD_OK;
+    while (apart && r->cut[0] > 0 && w->groups > r->cut[0]) w->groups = divisor_below(r->data->classes, w->groups);
+    while (s == DD_OK) {
+        s = pass_build(r, m, w, true);
+        r->cut[0] = w->groups;
+        if (s != DD_ENOMEM || !apart || !r->limited || w->groups == 1) break;
+        again(w, w->per, divisor_below(r->data->classes, w->groups));
+        s = DD_OK;
+    }
+    pass_fini(&least);
+    return s;
+}
+
+/* The same with real images. */
+static dd_status build_embed(dd_run *r, dm *m, bool apart)
+{
+    if (apart && r->cut[1] > 0 && r->cut[1] < m->embed.per) m->embed.per = r->cut[1];
     for (;;) {
         dd_status s = pass_build(r, m, &m->embed, false);
         m->tail.per = m->batch_real % m->embed.per;
         if (s == DD_OK && m->tail.per) s = pass_build(r, m, &m->tail, false);
-        if (s != DD_ENOMEM || !apart || m->embed.per == 1) return s;
+        r->cut[1] = m->embed.per;
+        if (s != DD_ENOMEM || !apart || !r->limited || m->embed.per == 1) return s;
         again(&m->embed, (m->embed.per + 1) / 2, m->embed.groups);
         again(&m->tail, 0, m->tail.groups);
-    }
-}
-
-/* The same with classes. */
-static dd_status build_match(const dd_run *r, dm *m, bool apart)
-{
-    for (;;) {
-        const dd_status s = pass_build(r, m, &m->match, true);
-        if (s != DD_ENOMEM || !apart || m->match.groups == 1) return s;
-        int64_t fewer = m->match.groups - 1;
-        while (r->data->classes % fewer) fewer--;
-        again(&m->match, m->match.per, fewer);
     }
 }
 
@@ -168,18 +182,21 @@ static dd_status dm_build(dd_run *r, void *state)
     m->params = dd_alloc((size_t)classes * DD_AUG_PARAMS, sizeof *m->params);
     if (!m->target || !m->items || !m->params)
         return dd_fail(DD_ENOMEM, "out of memory for the embeddings of %" PRId64 " classes", classes);
-    DD_TRY(build_embed(r, m, !mixed));
-    return build_match(r, m, !mixed);
+    DD_TRY(build_match(r, m, !mixed)); /* first: it needs more an image */
+    return build_embed(r, m, !mixed);
 }
 
-/* Augmentation of `n` images of class c into the rows of aug: the class's draw, or a draw per image from key. */
-static void fill_aug(const dd_run *r, const dm *m, int64_t c, int64_t n, dd_key key, float *aug)
+/* Augmentation of `n` images of class c into the rows of aug: the class's draw, or a draw of its own for each, by its
+ * number from `first` on. */
+static void fill_aug(const dd_run *r, const dm *m, int64_t c, int64_t n, dd_key key, const char *purpose, int64_t first,
+                     float *aug)
 {
     const dd_image im = {r->data->c, r->data->h, r->data->w};
-    if (!r->aug.list) return;
-    if (!m->siamese) dd_aug_draw(r->aug, im, key, false, n, aug);
-    for (int64_t i = 0; m->siamese && i < n; i++)
-        memcpy(aug + i * DD_AUG_PARAMS, m->params + c * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *aug);
+    for (int64_t i = 0; r->aug.list && i < n; i++, aug += DD_AUG_PARAMS)
+        if (m->siamese)
+            memcpy(aug, m->params + c * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *aug);
+        else
+            dd_aug_draw(r->aug, im, dd_key_at(key, purpose, (uint64_t)(first + i)), false, 1, aug);
 }
 
 /* Runs w on `per` items from `at` on of each class c0 .. c0+groups-1 and adds their share to the class means. */
@@ -190,7 +207,7 @@ static dd_status embed_chunk(const dd_run *r, dm *m, pass *w, int64_t c0, int64_
         const int64_t row = k * w->per;
         dd_data_batch(r->data, &r->data->train, m->items + (c0 + k) * m->batch_real + at, w->per,
                       dd_f32(&w->x) + row * size);
-        fill_aug(r, m, c0 + k, w->per, dd_key_at(key, "aug real", (uint64_t)((c0 + k) * m->batch_real + at)),
+        fill_aug(r, m, c0 + k, w->per, key, "aug real", (c0 + k) * m->batch_real + at,
                  dd_f32(&w->aug) + row * DD_AUG_PARAMS);
     }
     DD_TRY(dd_exec(w->p));
@@ -222,7 +239,7 @@ static dd_status match_syn(dd_run *r, dm *m, dd_key key)
     double loss = 0;
     for (int64_t c = 0; c < classes; c += w->groups) {
         for (int64_t k = 0; k < w->groups; k++)
-            fill_aug(r, m, c + k, r->ipc, dd_key_at(key, "aug syn", (uint64_t)(c + k)),
+            fill_aug(r, m, c + k, r->ipc, key, "aug syn", (c + k) * r->ipc,
                      dd_f32(&w->aug) + k * r->ipc * DD_AUG_PARAMS);
         memcpy(w->x.data, dd_f32(&r->syn->images) + c * size, (size_t)(w->groups * size) * sizeof(float));
         memcpy(w->means.data, m->target + c * f, (size_t)(w->groups * f) * sizeof(float));

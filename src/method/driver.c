@@ -280,7 +280,6 @@ static dd_status run(dd_driver *d)
         return interrupted(d);
     }
     DD_TRY(built);
-    DD_TRY(dd_plan_fits(d));
     if (d->o.resume) DD_TRY(dd_checkpoint_load(d, &found));
     if (d->o.resume && !found) DD_TRY(nothing_to_lose(d));
     if (d->done > d->o.iterations)

@@ -43,8 +43,8 @@ void dd_driver_init(dd_driver *d, const dd_distill_opts *o);
 dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
 dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */
 void dd_driver_close(dd_driver *d);
-/* The kernels that a run to be resumed began with, else those of o.tune. */
-dd_status dd_driver_tune(dd_driver *d);
+/* A backend as the options have it. */
+dd_status dd_driver_backend(const dd_driver *d, const char *precision, dd_backend **out);
 bool dd_driver_report(dd_driver *d);                       /* tells the caller how far the run is; false: stop */
 bool dd_driver_going_on(void *self);                       /* the same as a dd_run's */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
@@ -60,6 +60,10 @@ void dd_plan_finish(const dd_driver *d, dd_distill_plan *out); /* per_iteration 
 /* checkpoint.c: OUT/checkpoint/state.safetensors, the one before it kept as state.prev.safetensors. */
 dd_status dd_checkpoint_save(dd_driver *d);
 int64_t dd_checkpoint_size(const dd_driver *d); /* bytes of tensors in one */
+/* The kernels that a run to be resumed began with, else those of o.tune. */
+dd_status dd_driver_tune(const dd_driver *d, dd_backend *b);
+/* How the run to be resumed had cut its work, into r.cut; zeros where no checkpoint says. */
+void dd_checkpoint_cut(dd_driver *d);
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 

@@ -6,7 +6,6 @@
 #include "method/driver_internal.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,29 +156,12 @@ static dd_status open_aug(dd_driver *d)
     return dd_aug_parse(&d->r.aug, d->aug);
 }
 
-/* What the limit leaves for programs beside data, libraries and the tensors of the images to come. Reckoned, not
- * measured: a resumed run must cut its work as the first part did. */
-static dd_status limit_memory(dd_driver *d)
+dd_status dd_driver_backend(const dd_driver *d, const char *precision, dd_backend **out)
 {
-    enum {
-        MIB = 1 << 20,
-        PROGRAM = 48,
-        LEAST = 8,
-        COPIES = 6
-    }; /* COPIES: images, the best, momentum, gradient, files */
-    const dd_dataset *data = d->data;
-    const int64_t images = d->o.ipc * data->classes * data->c * data->h * data->w * (int64_t)sizeof(float);
-    const int64_t held = (int64_t)(dd_tensor_bytes(&data->train.images) + dd_tensor_bytes(&data->test.images)) +
-                         COPIES * images + (int64_t)PROGRAM * MIB;
-    if (!d->o.memory_limit) return DD_OK;
-    if (d->o.memory_limit < held + LEAST * MIB)
-        return dd_fail(
-            DD_ENOMEM,
-            "a memory limit of %.0f MiB is too little: data, images and program take %.0f MiB, give at least "
-            "%.0f",
-            (double)d->o.memory_limit / MIB, (double)held / MIB, ceil((double)held / MIB + LEAST));
-    dd_backend_limit(d->r.backend, d->o.memory_limit - held);
-    return DD_OK;
+    DD_TRY(dd_backend_open(out, d->o.backend, (int)d->o.threads));
+    dd_backend_limit(*out, d->o.memory_limit);
+    DD_TRY(dd_driver_tune(d, *out));
+    return dd_backend_precision(*out, precision);
 }
 
 static dd_status open_run(dd_driver *d)
@@ -190,11 +172,9 @@ static dd_status open_run(dd_driver *d)
     if (d->o.eval_epochs >= 0) d->protocol.epochs = d->o.eval_epochs;
     DD_TRY(open_aug(d));
     DD_TRY(sort_by_class(d));
-    DD_TRY(dd_backend_open(&d->r.backend, d->o.backend, (int)d->o.threads));
-    DD_TRY(limit_memory(d));
-    DD_TRY(dd_driver_tune(d));
-    DD_TRY(dd_backend_precision(d->r.backend, d->o.precision)); /* refused now rather than later */
+    DD_TRY(dd_driver_backend(d, d->o.precision, &d->r.backend)); /* a precision is refused now rather than later */
     DD_TRY(dd_backend_precision(d->r.backend, "float32"));
+    d->r.limited = d->o.memory_limit > 0;
     d->r.data = data;
     d->r.items = d->items;
     d->r.nitems = d->nitems;
@@ -263,7 +243,9 @@ dd_status dd_driver_build(dd_driver *d)
                        "%s chooses real images and makes no iterations, so bf16 has nothing to hold: leave out "
                        "--precision",
                        d->method->name);
+    if (d->o.resume) dd_checkpoint_cut(d);
     DD_TRY(initialise(d));
+    DD_TRY(dd_plan_fits(d));
     if (half) DD_TRY(dd_driver_probe(d));
     if (half) DD_TRY(dd_backend_precision(d->r.backend, "bf16"));
     DD_TRY(d->method->build(&d->r, d->state));

@@ -148,7 +148,6 @@ static dd_status measure(dd_driver *d, dd_distill_plan *out)
     DD_TRY(dd_driver_open(d));
     DD_TRY(dd_driver_build(d));
     const double opened = dd_now() - start;
-    DD_TRY(dd_plan_fits(d));
     DD_TRY(time_iterations(d, out));
     DD_TRY(dd_plan_networks(d, out));
     dd_plan_finish(d, out);

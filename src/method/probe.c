@@ -34,8 +34,7 @@ static dd_status with_precision(const dd_driver *d, const char *precision, dd_te
     void *state = dd_alloc(1, d->method->state_size);
     if (!state) return dd_fail(DD_ENOMEM, "out of memory for a probe of %s", precision);
     memcpy(state, d->state, d->method->state_size); /* options only: nothing is built yet */
-    dd_status s = dd_backend_open(&b, d->o.backend, (int)d->o.threads);
-    if (s == DD_OK) s = dd_backend_precision(b, precision);
+    dd_status s = dd_driver_backend(d, precision, &b);
     if (s == DD_OK) s = iterate_once(d, b, state, step, loss);
     if (d->method->fini) d->method->fini(state);
     dd_backend_close(b);

@@ -164,28 +164,40 @@ static bool has_row(const dd_profile_table *t, const char *part)
     return false;
 }
 
-/* Fewer images pass at a time where memory is limited, and what cannot fit is refused with the numbers. */
+/* Fewer images pass at a time where memory is limited, a resumed run cuts its work as it did before, whatever its own
+ * limit, and what cannot fit is refused with the numbers. */
 static void memory_is_limited(void **state)
 {
     static const char *const sets[] = {"chunk=512", "batch_real=512", NULL};
-    dd_distill_opts o;
+    dd_distill_opts o, cut;
     dd_distill_result wide, narrow, none;
     options(&o, *state, "dm", "wide");
     snprintf(o.net, sizeof o.net, "convnet:depth=2,width=128");
     o.ipc = 10;
-    o.iterations = 2;
+    o.iterations = 3;
     o.sets = sets;
     o.profile = true;
     assert_int_equal(dd_distill(&wide, &o), DD_OK);
     assert_true(has_row(&wide.profile, "512"));
     assert_int_equal(dd_path_join(o.out, sizeof o.out, ((place *)*state)->dir, "narrow"), DD_OK);
-    o.memory_limit = 58 << 20; /* of which 48 are the program's */
+    o.memory_limit = 64 << 20; /* of which 48 are the program's */
     assert_int_equal(dd_distill(&narrow, &o), DD_OK);
     assert_false(has_row(&narrow.profile, "512"));
+    cut = o;
+    int64_t at = 2;
+    assert_int_equal(dd_path_join(cut.out, sizeof cut.out, ((place *)*state)->dir, "cut"), DD_OK);
+    cut.progress = stop_at;
+    cut.self = &at;
+    assert_int_equal(dd_distill(&none, &cut), DD_EINTERRUPTED);
+    cut.progress = NULL;
+    cut.resume = true;
+    cut.memory_limit = 0;
+    assert_int_equal(dd_distill(&none, &cut), DD_OK);
+    same_file(&o, &cut, "set.safetensors");
     assert_int_equal(dd_path_join(o.out, sizeof o.out, ((place *)*state)->dir, "none"), DD_OK);
     o.memory_limit = 1 << 20;
     assert_int_equal(dd_distill(&none, &o), DD_ENOMEM);
-    assert_non_null(strstr(dd_last_error(), "memory limit of 1 MiB"));
+    assert_non_null(strstr(dd_last_error(), "memory limit is 1.0 MiB"));
 }
 
 static void divergence_keeps_the_checkpoint(void **state)

@@ -7,6 +7,7 @@
 
 #include "backend/geometry.h"
 #include "base/fs.h"
+#include "base/memory.h"
 #include "base/workspace.h"
 
 #include <float.h>
@@ -97,6 +98,13 @@ static dd_instr with_images(dd_instr in, int64_t n)
     return in;
 }
 
+/* A measurement that would need more than may be used is not made. */
+static bool may_measure(const dd_backend *b, const dd_instr *in)
+{
+    const size_t bytes = bytes_of(&in->dst) + bytes_of(&in->src[0]) + bytes_of(&in->src[1]);
+    return !b->limit || dd_memory_held() + DD_MEMORY_REST + (int64_t)bytes <= b->limit;
+}
+
 bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in)
 {
     dd_tune_row row;
@@ -104,7 +112,7 @@ bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in)
     describe(b, in, &row);
     if (!dd_tuning_find(b->tuning, row.shape, &row)) {
         const dd_instr apart = with_images(*in, images_of(dd_conv_geo_of(in).n));
-        if (dd_tuning_full(b->tuning)) return false;
+        if (dd_tuning_full(b->tuning) || !may_measure(b, &apart)) return false;
         row.ours = measure(b, apart, false, DBL_MAX);
         row.theirs = measure(b, apart, true, row.ours > 0 ? SLOWER * row.ours : DBL_MAX);
         for (int i = 0; i < DOUBTS && row.ours > 0 && row.theirs > 0 && row.theirs < margin * row.ours; i++) {
