@@ -31,12 +31,17 @@ static void *map(size_t bytes)
     return p;
 }
 
+size_t dd_workspace_size(size_t bytes)
+{
+    return bytes >= HUGE_BYTES ? whole(bytes) : bytes;
+}
+
 dd_status dd_workspace_init(dd_workspace *w, size_t bytes)
 {
     *w = (dd_workspace){.bytes = bytes, .mapped = bytes >= HUGE_BYTES};
     if (!bytes) return DD_OK;
     w->p = w->mapped ? map(whole(bytes)) : dd_alloc(bytes, 1);
-    if (w->p) dd_memory_count((int64_t)bytes);
+    if (w->p && w->mapped) dd_memory_count((int64_t)whole(bytes));
     if (w->p) return DD_OK;
     *w = (dd_workspace){0};
     return dd_fail(DD_ENOMEM,
@@ -45,10 +50,11 @@ dd_status dd_workspace_init(dd_workspace *w, size_t bytes)
 
 void dd_workspace_fini(dd_workspace *w)
 {
-    dd_memory_count(-(int64_t)w->bytes);
-    if (w->mapped)
+    if (w->mapped) {
         munmap(w->p, whole(w->bytes));
-    else
+        dd_memory_count(-(int64_t)whole(w->bytes));
+    } else {
         dd_free(w->p);
+    }
     *w = (dd_workspace){0};
 }

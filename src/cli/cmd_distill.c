@@ -210,7 +210,7 @@ static void print_json(const flags *f, const dd_distill_result *r)
     puts("}");
 }
 
-/* "500M": bytes, or thousands of 1024. */
+/* "500M": bytes, or those times a power of 1024. */
 static dd_status read_size(const char *text, int64_t *out)
 {
     static const char units[] = "KMGT";

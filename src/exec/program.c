@@ -110,22 +110,22 @@ static dd_status make_room(dd_program *p)
 
 static size_t growth(const dd_workspace *w, size_t bytes)
 {
-    return bytes > w->bytes ? bytes - w->bytes : 0;
+    return bytes > w->bytes ? dd_workspace_size(bytes) - dd_workspace_size(w->bytes) : 0;
 }
 
-/* Refuses before any memory is touched. */
+/* Kernels have what they keep; refuses before the program's own memory is touched. */
 static dd_status within_limit(const dd_program *p)
 {
     const double mib = 1 << 20, limit = (double)p->backend->limit / mib,
                  held = (double)(dd_memory_held() + DD_MEMORY_REST) / mib,
                  more = (double)(growth(&p->shared->arena, p->c.arena) + growth(&p->shared->scratch, p->scratch) +
-                                 p->c.consts) /
+                                 dd_workspace_size(p->c.consts)) /
                         mib;
     if (!p->backend->limit || held + more <= limit) return DD_OK;
     return dd_fail(DD_ENOMEM,
-                   "a program needs %.1f MiB beside %.1f that are in use, and the memory limit is %.1f MiB: give at "
-                   "least %.0f",
-                   more, held, limit, ceil(held + more));
+                   "a program needs %.1f MiB beside %.1f that are in use, and the memory limit is %.1f MiB: more than "
+                   "%.0fM are needed",
+                   more, held, limit, floor(held + more));
 }
 
 /* ---- making ---- */

@@ -68,26 +68,33 @@ static dd_val mean_features(const dd_run *r, dd_graph *g, const pass *w, dd_val 
     return dd_reshape(g, dd_mean(g, grouped, 2), DD_SHAPE(w->groups, f));
 }
 
-static dd_status pass_tensors(const dd_run *r, const dm *m, pass *w, bool match)
+/* Before the program, whose memory is refused by what is held then. */
+static dd_status pass_tensors(const dd_run *r, pass *w, bool match)
 {
     const dd_dataset *d = r->data;
     const int64_t n = w->groups * w->per;
     DD_TRY(dd_tensor_init(&w->x, DD_F32, DD_SHAPE(n, d->c, d->h, d->w)));
     DD_TRY(dd_tensor_init(&w->aug, DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
     DD_TRY(dd_tensor_init(&w->means, DD_F32, DD_SHAPE(w->groups, dd_net_features(r->net))));
+    if (!match) return DD_OK;
+    DD_TRY(dd_tensor_init(&w->loss, DD_F32, DD_SCALAR));
+    return dd_tensor_init(&w->grad, DD_F32, w->x.shape);
+}
+
+static dd_status pass_bind(const dd_run *r, const dm *m, pass *w, bool match)
+{
     DD_TRY(dd_bind(w->p, "theta", &m->theta));
     DD_TRY(dd_bind(w->p, "x", &w->x));
     if (r->aug.list) DD_TRY(dd_bind(w->p, "aug", &w->aug));
     DD_TRY(dd_bind(w->p, "means", &w->means));
     if (!match) return DD_OK;
-    DD_TRY(dd_tensor_init(&w->loss, DD_F32, DD_SCALAR));
-    DD_TRY(dd_tensor_init(&w->grad, DD_F32, w->x.shape));
     DD_TRY(dd_bind(w->p, "loss", &w->loss));
     return dd_bind(w->p, "grad", &w->grad);
 }
 
 static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
 {
+    DD_TRY(pass_tensors(r, w, match));
     dd_graph *g = dd_graph_new();
     if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
     dd_val x, grad;
@@ -103,7 +110,7 @@ static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
     }
     const dd_status s = dd_compile(&w->p, g, r->backend);
     dd_graph_free(g);
-    return s == DD_OK ? pass_tensors(r, m, w, match) : s;
+    return s == DD_OK ? pass_bind(r, m, w, match) : s;
 }
 
 /* The most classes a run may take: a divisor of their number with at most about 128 images. */

@@ -34,7 +34,9 @@ typedef struct dd_driver {
     double eval_started;
     int64_t eval_at, eval_first, eval_of; /* epochs of the evaluation: done, before this part of it, all; of 0: none */
     int64_t started_at;
-    double loss_deviation, step_deviation; /* of bf16 from float32 in the first iteration, relative */
+    double loss_deviation, step_deviation; /* of bf16 from float32 in the first iteration, relative; < 0: unknown */
+    int64_t
+        reserve; /* bytes that the evaluation and the writing of files take beside programs, where memory is limited */
     dd_distill_result *result;
 } dd_driver;
 
@@ -54,7 +56,8 @@ dd_status dd_driver_probe(dd_driver *d);
 
 /* plan.c: the costs of the run from here on, but for those of iterations. */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);
-dd_status dd_plan_fits(dd_driver *d); /* DD_ENOMEM if a network of the protocol does not fit the memory limit */
+/* Where memory is limited: d->reserve; DD_ENOMEM if a network of the protocol does not fit. */
+dd_status dd_plan_fits(dd_driver *d);
 void dd_plan_finish(const dd_driver *d, dd_distill_plan *out); /* per_iteration is known: fills the sums */
 
 /* checkpoint.c: OUT/checkpoint/state.safetensors, the one before it kept as state.prev.safetensors. */
@@ -62,8 +65,8 @@ dd_status dd_checkpoint_save(dd_driver *d);
 int64_t dd_checkpoint_size(const dd_driver *d); /* bytes of tensors in one */
 /* The kernels that a run to be resumed began with, else those of o.tune. */
 dd_status dd_driver_tune(const dd_driver *d, dd_backend *b);
-/* How the run to be resumed had cut its work, into r.cut; zeros where no checkpoint says. */
-void dd_checkpoint_cut(dd_driver *d);
+/* How the run to be resumed had cut its work and what bf16 changed in it, if there is a checkpoint that says so. */
+void dd_checkpoint_facts(dd_driver *d);
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 

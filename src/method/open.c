@@ -223,7 +223,7 @@ void dd_driver_close(dd_driver *d)
 void dd_driver_init(dd_driver *d, const dd_distill_opts *o)
 {
     d->o = *o;
-    d->accuracy = d->best_accuracy = -1;
+    d->accuracy = d->best_accuracy = d->loss_deviation = d->step_deviation = -1;
     d->lock = -1;
 }
 
@@ -235,6 +235,26 @@ dd_status dd_driver_open(dd_driver *d)
     return dd_record_check_names(d);
 }
 
+static void tell_of_cut(const dd_driver *d, const int64_t *before)
+{
+    if (!before[0] || memcmp(before, d->r.cut, sizeof d->r.cut) == 0 || !d->o.log) return;
+    d->o.log(d->o.self,
+             "memory is shorter than when this run began, so its work is cut into smaller pieces: it goes on, if "
+             "not to the same bits");
+}
+
+/* Compiles the method beside the room that will be needed when it runs. */
+static dd_status build(dd_driver *d)
+{
+    int64_t before[DD_CUTS];
+    memcpy(before, d->r.cut, sizeof before);
+    dd_memory_count(d->reserve);
+    const dd_status s = d->method->build(&d->r, d->state);
+    dd_memory_count(-d->reserve);
+    if (s == DD_OK) tell_of_cut(d, before);
+    return s;
+}
+
 dd_status dd_driver_build(dd_driver *d)
 {
     const bool half = strcmp(d->o.precision, "bf16") == 0;
@@ -243,12 +263,12 @@ dd_status dd_driver_build(dd_driver *d)
                        "%s chooses real images and makes no iterations, so bf16 has nothing to hold: leave out "
                        "--precision",
                        d->method->name);
-    if (d->o.resume) dd_checkpoint_cut(d);
+    if (d->o.resume) dd_checkpoint_facts(d);
     DD_TRY(initialise(d));
+    if (half) DD_TRY(dd_driver_probe(d)); /* first: the memory of its programs goes with them */
     DD_TRY(dd_plan_fits(d));
-    if (half) DD_TRY(dd_driver_probe(d));
     if (half) DD_TRY(dd_backend_precision(d->r.backend, "bf16"));
-    DD_TRY(d->method->build(&d->r, d->state));
+    DD_TRY(build(d));
     return half ? dd_backend_precision(d->r.backend, "float32") : DD_OK; /* evaluations judge by the same measure */
 }
 

@@ -81,16 +81,12 @@ dd_status dd_tensor_init(dd_tensor *t, dd_dtype dtype, dd_shape shape)
     void *data = dd_alloc((size_t)n, dd_dtype_size(dtype));
     if (!data) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " elements of %s", n, dd_dtype_name(dtype));
     *t = (dd_tensor){dtype, shape, data, true};
-    dd_memory_count((int64_t)dd_tensor_bytes(t));
     return DD_OK;
 }
 
 void dd_tensor_fini(dd_tensor *t)
 {
-    if (t->owned) {
-        dd_memory_count(-(int64_t)dd_tensor_bytes(t));
-        dd_free(t->data);
-    }
+    if (t->owned) dd_free(t->data);
     memset(t, 0, sizeof *t);
 }
 
