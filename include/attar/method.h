@@ -48,6 +48,7 @@ typedef struct dd_distill_opts {
     char backend[DD_OPT_TEXT];   /* "cpu" */
     int64_t threads;             /* 0: all */
     char precision[DD_OPT_TEXT]; /* "float32", or "bf16": of the method's programs; evaluations stay float32 */
+    int64_t memory_limit;        /* bytes of resident memory, data included; 0: any */
     bool resume;
     char tune[1024]; /* file for dd_backend_tune; "": kernels by rules. A resumed run keeps those it began with */
     bool profile;    /* time each instruction and fill the result's table */

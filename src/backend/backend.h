@@ -103,6 +103,10 @@ struct dd_instr {
 
 typedef struct dd_profile dd_profile;
 typedef struct dd_tuning dd_tuning;
+/* Code, and libraries with what they allocate, beside what dd_memory_held counts; DM on Fashion-MNIST has 20 MiB of it.
+ */
+#define DD_MEMORY_REST ((int64_t)32 << 20)
+
 struct dd_backend {
     const char *name;
     int threads;
@@ -121,6 +125,7 @@ struct dd_backend {
     dd_profile *profile;           /* NULL: off */
     dd_tuning *tuning;             /* NULL: kernels are chosen by rules */
     const char *tunes; /* it has kernels to choose from: the library they compete with, with its version; NULL */
+    int64_t limit;     /* bytes of everything with a new program; 0: any */
     void *shared;      /* exec's: what programs have in common */
     void (*shared_free)(void *shared);
 };
@@ -129,10 +134,11 @@ struct dd_backend {
 dd_status dd_backend_launch(dd_backend *b, const dd_instr *in, void *scratch);
 /* Two per multiply-add of a contraction, the members' sum for a row group, 0 for all else. */
 double dd_instr_flop(const dd_instr *in);
-/* What was measured for a shape, if it was; adds it, and writes the file. Does nothing for a table that is full. */
+/* What was measured for a shape, if it was; adds it, and writes the file. One that is not `lasting` holds for this
+ * table and for what dd_backend_remember writes. Does nothing for a table that is full. */
 bool dd_tuning_find(const dd_tuning *t, const char *shape, dd_tune_row *out);
 bool dd_tuning_full(const dd_tuning *t);
-void dd_tuning_add(dd_tuning *t, const dd_tune_row *row);
+void dd_tuning_add(dd_tuning *t, const dd_tune_row *row, bool lasting);
 
 /* Memory that the operands cover; for a row group what is not in buffers, each tensor read once. Needs in[] set. */
 double dd_instr_bytes(const dd_instr *in);

@@ -48,6 +48,11 @@ dd_status dd_backend_precision(dd_backend *b, const char *name)
     return DD_OK;
 }
 
+void dd_backend_limit(dd_backend *b, int64_t bytes)
+{
+    b->limit = bytes;
+}
+
 const char *dd_backend_name(const dd_backend *b)
 {
     return b->name;

@@ -13,7 +13,12 @@
 enum { MOST = 1024, FILE_LIMIT = 1 << 20, LINE = 200 };
 
 /* Times of a slower build are not those of this one. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(SANITIZED)
 static const char BUILD[] = "sanitized";
 #elif defined(__OPTIMIZE__)
 static const char BUILD[] = "optimised";
@@ -24,6 +29,7 @@ static const char BUILD[] = "plain";
 struct dd_tuning {
     char path[1024], header[512];
     dd_tune_row row[MOST];
+    bool lasting[MOST];
     int n;
 };
 
@@ -56,10 +62,12 @@ bool dd_tuning_full(const dd_tuning *t)
     return t->n == MOST;
 }
 
-static void keep(dd_tuning *t, const dd_tune_row *row)
+static void keep(dd_tuning *t, const dd_tune_row *row, bool lasting)
 {
     dd_tune_row known;
-    if (t->n < MOST && !dd_tuning_find(t, row->shape, &known)) t->row[t->n++] = *row;
+    if (t->n == MOST || dd_tuning_find(t, row->shape, &known)) return;
+    t->lasting[t->n] = lasting;
+    t->row[t->n++] = *row;
 }
 
 /* Adds the lines that the table does not have; DD_EFORMAT for a file of another machine or build. */
@@ -77,37 +85,38 @@ static dd_status read_file(dd_tuning *t, const char *path)
         memcpy(line, at + 1, strcspn(at + 1, "\n") < LINE ? strcspn(at + 1, "\n") : LINE - 1);
         if (sscanf(line, "%79[^\t]\t%lf\t%lf", r.shape, &r.ours, &r.theirs) == 3 && r.ours > 0 && r.theirs > 0 &&
             isfinite(r.ours) && isfinite(r.theirs))
-            keep(t, &r);
+            keep(t, &r, true);
     }
     dd_free(text);
     return ours ? DD_OK
                 : dd_fail(DD_EFORMAT, "%s holds kernels measured on another processor or by another build", path);
 }
 
-static dd_status write_file(const dd_tuning *t, const char *path)
+static dd_status write_file(const dd_tuning *t, const char *path, bool all)
 {
     const size_t size = sizeof t->header + (size_t)t->n * LINE;
     char *text = dd_alloc(size, 1);
     if (!text) return dd_fail(DD_ENOMEM, "out of memory for measured kernels");
     size_t at = (size_t)snprintf(text, size, "%s\n", t->header);
     for (int i = 0; i < t->n; i++)
-        at += (size_t)snprintf(text + at, size - at, "%s\t%.9g\t%.9g\n", t->row[i].shape, t->row[i].ours,
-                               t->row[i].theirs);
+        if (all || t->lasting[i])
+            at += (size_t)snprintf(text + at, size - at, "%s\t%.9g\t%.9g\n", t->row[i].shape, t->row[i].ours,
+                                   t->row[i].theirs);
     const dd_status s = dd_write_file(path, text, at);
     dd_free(text);
     return s;
 }
 
-void dd_tuning_add(dd_tuning *t, const dd_tune_row *row)
+void dd_tuning_add(dd_tuning *t, const dd_tune_row *row, bool lasting)
 {
     if (t->path[0] && dd_exists(t->path)) (void)read_file(t, t->path); /* what others have found meanwhile stays */
-    keep(t, row);
-    if (t->path[0]) (void)write_file(t, t->path); /* or else the next process measures again */
+    keep(t, row, lasting);
+    if (t->path[0] && lasting) (void)write_file(t, t->path, false); /* or else the next process measures again */
 }
 
 dd_status dd_backend_remember(const dd_backend *b, const char *path)
 {
-    return b->tuning ? write_file(b->tuning, path) : DD_OK;
+    return b->tuning ? write_file(b->tuning, path, true) : DD_OK;
 }
 
 dd_status dd_backend_recall(dd_backend *b, const char *path)
@@ -117,7 +126,7 @@ dd_status dd_backend_recall(dd_backend *b, const char *path)
     b->tuning->n = 0;
     b->tuning->path[0] = 0;
     const dd_status s = read_file(b->tuning, path);
-    for (int i = 0; s == DD_OK && i < known.n; i++) keep(b->tuning, &known.row[i]);
+    for (int i = 0; s == DD_OK && i < known.n; i++) keep(b->tuning, &known.row[i], known.lasting[i]);
     if (s != DD_OK) *b->tuning = known;
     return s;
 }

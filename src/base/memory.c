@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,20 +24,57 @@ void dd_alloc_fail_after(long n)
     fail_after = n;
 }
 
+static atomic_llong held, most;
+
+void dd_memory_count(int64_t bytes)
+{
+    const long long now = atomic_fetch_add(&held, bytes) + bytes;
+    long long before = atomic_load(&most);
+    while (now > before && !atomic_compare_exchange_weak(&most, &before, now)) continue;
+}
+
+int64_t dd_memory_held(void)
+{
+    return atomic_load(&held);
+}
+
+int64_t dd_memory_most(bool restart)
+{
+    return restart ? atomic_exchange(&most, atomic_load(&held)) : atomic_load(&most);
+}
+
+/* Before each block stand its bytes, so that they are taken off the count when it goes. */
+enum { BEFORE = 64 };
+
+static void *counted(void *base, size_t bytes, size_t was)
+{
+    *(size_t *)base = bytes;
+    dd_memory_count((int64_t)bytes - (int64_t)was);
+    return (char *)base + BEFORE;
+}
+
+static void *base_of(void *p)
+{
+    return p ? (char *)p - BEFORE : NULL;
+}
+
 void *dd_alloc(size_t count, size_t size)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - 64 || fails_now()) return NULL;
-    bytes = (bytes + 63) & ~(size_t)63;
-    if (!bytes) bytes = 64;
-    void *p = aligned_alloc(64, bytes);
-    if (p) memset(p, 0, bytes);
-    return p;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - 2 * BEFORE || fails_now()) return NULL;
+    bytes = (bytes + BEFORE - 1) / BEFORE * BEFORE + BEFORE;
+    void *p = aligned_alloc(BEFORE, bytes);
+    if (!p) return NULL;
+    memset(p, 0, bytes);
+    return counted(p, bytes, 0);
 }
 
 void dd_free(void *p)
 {
-    free(p);
+    void *base = base_of(p);
+    const size_t bytes = base ? *(const size_t *)base : 0;
+    dd_memory_count(-(int64_t)bytes);
+    free(base);
 }
 
 dd_status dd_grow(void **p, size_t *cap, size_t need, size_t size)
@@ -47,11 +85,13 @@ dd_status dd_grow(void **p, size_t *cap, size_t need, size_t size)
         if (want > SIZE_MAX / 2) return dd_fail(DD_ENOMEM, "an array of %zu elements is too large", need);
         want *= 2;
     }
-    if (__builtin_mul_overflow(want, size, &bytes) || fails_now())
+    if (__builtin_mul_overflow(want, size, &bytes) || bytes > SIZE_MAX - BEFORE || fails_now())
         return dd_fail(DD_ENOMEM, "out of memory for %zu elements of %zu bytes", want, size);
-    void *q = realloc(*p, bytes);
+    void *old = base_of(*p);
+    const size_t was = old ? *(size_t *)old : 0;
+    void *q = realloc(old, bytes + BEFORE);
     if (!q) return dd_fail(DD_ENOMEM, "out of memory for %zu bytes", bytes);
-    *p = q;
+    *p = counted(q, bytes + BEFORE, was);
     *cap = want;
     return DD_OK;
 }
@@ -145,6 +185,6 @@ void dd_str_addf(dd_str *s, const char *fmt, ...)
 
 void dd_str_free(dd_str *s)
 {
-    free(s->p);
+    dd_free(s->p);
     *s = (dd_str){0};
 }

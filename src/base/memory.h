@@ -8,11 +8,19 @@
 /* 64-byte aligned, zeroed; NULL when out of memory or bytes overflows. Free with dd_free. */
 void *dd_alloc(size_t count, size_t size);
 void dd_free(void *p);
-/* Grows *p (plain heap, elements of `size`) so that it holds at least `need`; DD_ENOMEM leaves *p valid. */
+/* Grows *p (NULL at first, elements of `size`, not zeroed) so that it holds at least `need`; DD_ENOMEM leaves *p valid.
+ * Free with dd_free. */
 dd_status dd_grow(void **p, size_t *cap, size_t need, size_t size);
 char *dd_strdup(const char *s); /* dd_free */
 /* Test hook: the n-th allocation from now fails (n >= 1); 0 turns it off. */
 void dd_alloc_fail_after(long n);
+
+/* Bytes that the library holds in the process, this heap and what is added here: mapped workspaces, and what somebody
+ * will need later. A function of what was asked for, unlike resident memory, so that decisions by it repeat. */
+void dd_memory_count(int64_t bytes);
+int64_t dd_memory_held(void);
+/* The most it held since the last call with `restart`. */
+int64_t dd_memory_most(bool restart);
 
 /* Bump arena: many small objects, one release. */
 typedef struct dd_arena dd_arena;

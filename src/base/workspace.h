@@ -12,6 +12,7 @@ typedef struct dd_workspace {
     bool mapped;
 } dd_workspace;
 
+size_t dd_workspace_size(size_t bytes);                     /* what one of `bytes` takes */
 dd_status dd_workspace_init(dd_workspace *w, size_t bytes); /* DD_ENOMEM */
 void dd_workspace_fini(dd_workspace *w);
 #endif

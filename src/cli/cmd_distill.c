@@ -14,7 +14,7 @@ typedef struct flags {
     dd_cli_machine machine;
     bool no_baselines, json, quiet;
     const char *command;
-    char set[DD_OPT_TEXT];
+    char set[DD_OPT_TEXT], limit[DD_OPT_TEXT];
 } flags;
 
 #define AT(field) offsetof(flags, field)
@@ -47,6 +47,8 @@ const dd_option dd_distill_flags[] = {
     {"precision", DD_OPT_CHOICE, AT(d.precision), "float32", 0, 0, "float32|bf16",
      "how the method holds what lies between convolutions; bf16 takes half the memory, says by how much it is off, and "
      "leaves evaluations as they are"},
+    {"memory-limit", DD_OPT_STRING, AT(limit), "", 0, 0, "SIZE",
+     "resident memory that the run may take, such as 500M or 4G: fewer images pass at a time; \"\": any"},
     {"resume", DD_OPT_BOOL, AT(d.resume), "false", 0, 0, NULL, "go on from the checkpoint in the output folder"},
     {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE", "an option of the method; may be repeated"},
     DD_CLI_FOLDER_ROWS(flags, from),
@@ -208,6 +210,23 @@ static void print_json(const flags *f, const dd_distill_result *r)
     puts("}");
 }
 
+/* "500M": bytes, or those times a power of 1024. */
+static dd_status read_size(const char *text, int64_t *out)
+{
+    static const char units[] = "KMGT";
+    char unit = 0, more = 0;
+    double n = 0;
+    *out = 0;
+    if (!text[0]) return DD_OK;
+    const int got = sscanf(text, "%lf%c%c", &n, &unit, &more);
+    const char *at = got == 2 && unit ? strchr(units, toupper((unsigned char)unit)) : NULL;
+    if (got < 1 || got > 2 || (got == 2 && !at) || !(n > 0)) n = 0;
+    for (const char *u = units; at && u <= at; u++) n *= 1024;
+    if (!(n >= 1 && n < 9e15)) return dd_fail(DD_EINVAL, "--memory-limit %s: give a size such as 500M or 4G", text);
+    *out = (int64_t)n;
+    return DD_OK;
+}
+
 static dd_status complete(flags *f, const dd_parsed *p, screen *s)
 {
     if (!f->d.data[0])
@@ -218,6 +237,7 @@ static dd_status complete(flags *f, const dd_parsed *p, screen *s)
     dd_cli_tune_path(&f->machine, f->d.tune, sizeof f->d.tune);
     f->d.sets = p->sets;
     DD_TRY(dd_cli_data_opts(&f->from, &f->d.data_opts));
+    DD_TRY(read_size(f->limit, &f->d.memory_limit));
     *s = (screen){.tty = isatty(STDERR_FILENO) != 0, .quiet = f->quiet, .last = dd_cli_clock()};
     f->d.progress = on_progress;
     f->d.log = on_log;

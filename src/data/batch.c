@@ -103,13 +103,11 @@ dd_status dd_data_holdout(const dd_dataset *d, double fraction, dd_key key, int3
     if (!(fraction >= 0 && fraction <= 0.5))
         return dd_fail(DD_EINVAL, "a held-out fraction of %g is outside 0..0.5", fraction);
     int64_t n = d->train.n;
-    void *a = NULL, *b = NULL;
-    size_t ca = 0, cb = 0;
+    /* the caller's to free, so not from our heap */
+    int32_t *a = malloc((size_t)n * sizeof *a + 1), *b = malloc((size_t)n * sizeof *b + 1);
     uint8_t *mark = dd_alloc((size_t)n, 1);
-    dd_status st =
-        mark ? mark_part(d, fraction, key, mark) : dd_fail(DD_ENOMEM, "out of memory for %lld items", (long long)n);
-    if (st == DD_OK) st = dd_grow(&a, &ca, (size_t)n, sizeof(int32_t));
-    if (st == DD_OK) st = dd_grow(&b, &cb, (size_t)n, sizeof(int32_t));
+    const dd_status st = a && b && mark ? mark_part(d, fraction, key, mark)
+                                        : dd_fail(DD_ENOMEM, "out of memory for %lld items", (long long)n);
     if (st == DD_OK) {
         *train = a;
         *val = b;

@@ -14,8 +14,8 @@
 
 /* gz.c: the only user of zlib. */
 bool dd_is_gzip(const void *data, size_t size);
-/* Inflates all members; trailing bytes and truncation are DD_EFORMAT, more than `limit` bytes too. *out is
- * plain heap, release with free(). */
+/* Inflates all members; trailing bytes and truncation are DD_EFORMAT, more than `limit` bytes too. release
+ * *out with dd_free. */
 dd_status dd_gunzip(const void *data, size_t size, size_t limit, const char *what, void **out, size_t *out_size);
 uint32_t dd_crc32(const void *data, size_t size);
 
@@ -23,7 +23,6 @@ uint32_t dd_crc32(const void *data, size_t size);
 typedef struct dd_bytes {
     uint8_t *p;
     size_t n;
-    bool plain;         /* release with free() rather than dd_free() */
     char path[DD_PATH]; /* the file that was read */
 } dd_bytes;
 /* True if DIR/STEM or DIR/STEM.gz is there. */

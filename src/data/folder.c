@@ -252,7 +252,7 @@ static dd_status read_part(dd_dataset *d, const char *dir, const dd_data_opts *o
     for (int32_t k = 0; k < d->classes && st == DD_OK; k++) st = read_class(d, &p, dir, k, o);
     if (st == DD_OK) st = pack(d, &p, dir, s);
     for (size_t i = 0; i < p.n; i++) dd_picture_fini(&p.v[i].im);
-    free(p.v);
+    dd_free(p.v);
     return st;
 }
 

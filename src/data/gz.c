@@ -4,7 +4,6 @@
  * claims to be huge costs nothing until it really inflates, and stops at the limit. */
 #include "base/memory.h"
 #include "data/data_internal.h"
-#include <stdlib.h>
 #include <zlib.h>
 
 #define GZ_STEP ((size_t)1 << 20)
@@ -77,7 +76,7 @@ dd_status dd_gunzip(const void *data, size_t size, size_t limit, const char *wha
     dd_status st = members(&z, data, size, limit, what, out, &cap, &got);
     inflateEnd(&z);
     if (st != DD_OK) {
-        free(*out);
+        dd_free(*out);
         *out = NULL;
         return st;
     }

@@ -5,7 +5,6 @@
 #include "base/memory.h"
 #include "data/data_internal.h"
 #include <stdio.h>
-#include <stdlib.h>
 
 static bool has(const char *dir, const char *stem, const char *suffix, char path[DD_PATH])
 {
@@ -27,7 +26,6 @@ static dd_status inflated(dd_bytes *b)
     dd_free(b->p);
     b->p = out;
     b->n = n;
-    b->plain = true;
     return DD_OK;
 }
 
@@ -36,7 +34,6 @@ dd_status dd_source_read(const char *dir, const char *stem, dd_bytes *b)
     char xz[DD_PATH];
     b->p = NULL;
     b->n = 0;
-    b->plain = false;
     if (!has(dir, stem, "", b->path) && !has(dir, stem, ".gz", b->path)) {
         if (has(dir, stem, ".xz", xz))
             return dd_fail(DD_ENOTFOUND, "%s is packed with xz, which is not read directly: unpack it with xz -dk %s",
@@ -58,10 +55,7 @@ dd_status dd_source_read(const char *dir, const char *stem, dd_bytes *b)
 
 void dd_bytes_fini(dd_bytes *b)
 {
-    if (b->plain)
-        free(b->p);
-    else
-        dd_free(b->p);
+    dd_free(b->p);
     b->p = NULL;
     b->n = 0;
 }

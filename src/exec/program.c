@@ -10,6 +10,7 @@
 #include "compile/compile.h"
 #include "base/workspace.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,6 +108,26 @@ static dd_status make_room(dd_program *p)
     return grow(p->shared, &p->shared->scratch, p->scratch);
 }
 
+static size_t growth(const dd_workspace *w, size_t bytes)
+{
+    return bytes > w->bytes ? dd_workspace_size(bytes) - dd_workspace_size(w->bytes) : 0;
+}
+
+/* Kernels have what they keep; refuses before the program's own memory is touched. */
+static dd_status within_limit(const dd_program *p)
+{
+    const double mib = 1 << 20, limit = (double)p->backend->limit / mib,
+                 held = (double)(dd_memory_held() + DD_MEMORY_REST) / mib,
+                 more = (double)(growth(&p->shared->arena, p->c.arena) + growth(&p->shared->scratch, p->scratch) +
+                                 dd_workspace_size(p->c.consts)) /
+                        mib;
+    if (!p->backend->limit || held + more <= limit) return DD_OK;
+    return dd_fail(DD_ENOMEM,
+                   "a program needs %.1f MiB beside %.1f that are in use, and the memory limit is %.1f MiB: more than "
+                   "%.0fM are needed",
+                   more, held, limit, floor(held + more));
+}
+
 /* ---- making ---- */
 
 static dd_status prepare(dd_program *p, dd_command *list, size_t n, size_t *done, size_t *scratch)
@@ -142,6 +163,7 @@ static dd_status make(dd_program *p, const dd_graph *g, unsigned leave_out)
     DD_TRY(list_members(p));
     DD_TRY(prepare(p, p->c.once, p->c.nonce, &p->nonce, &p->scratch));
     DD_TRY(prepare(p, p->c.step, p->c.nstep, &p->nstep, &p->scratch));
+    DD_TRY(within_limit(p));
     DD_TRY(make_room(p));
     DD_TRY(dd_workspace_init(&p->consts, p->c.consts));
     p->c.stats.arena += (int64_t)(p->c.consts + p->scratch);

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ITERATION, METRICS, BEST_AT, FACTS, MOST = 16, HEX = 64 };
+enum { ITERATION, METRICS, BEST_AT, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
+enum { BEST_ACCURACY, LOSS_DEVIATION, STEP_DEVIATION, FIGURES };
 
 static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
 {
@@ -20,14 +21,14 @@ static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, 
     e[(*n)++].t = dd_tensor_view(t->dtype, t->shape, t->data);
 }
 
-/* The tensors of a checkpoint: facts [3], best accuracy [1], images, best images, the method's own. */
-static int entries(dd_driver *d, dd_tensor *facts, dd_tensor *accuracy, dd_st_entry *e)
+/* The tensors of a checkpoint: facts [5], figures [3], images, best images, the method's own. */
+static int entries(dd_driver *d, dd_tensor *facts, dd_tensor *figures, dd_st_entry *e)
 {
     dd_saved own[8];
     const int k = d->method->saved ? d->method->saved(d->state, own) : 0;
     int n = 0;
     entry(e, &n, "", "facts", facts);
-    entry(e, &n, "", "best_accuracy", accuracy);
+    entry(e, &n, "", "figures", figures);
     entry(e, &n, "", "images", &d->r.syn->images);
     entry(e, &n, "", "best_images", &d->best);
     for (int i = 0; i < k; i++) entry(e, &n, "method.", own[i].name, own[i].tensor);
@@ -80,13 +81,13 @@ static dd_status remember_kernels(const dd_driver *d)
 }
 
 /* A processor without kernels to choose from goes by rules. */
-static dd_status tune(dd_driver *d, const char *path)
+static dd_status tune(dd_backend *b, const char *path)
 {
-    const dd_status s = dd_backend_tune(d->r.backend, path);
+    const dd_status s = dd_backend_tune(b, path);
     return s == DD_EUNSUPPORTED ? DD_OK : s;
 }
 
-dd_status dd_driver_tune(dd_driver *d)
+dd_status dd_driver_tune(const dd_driver *d, dd_backend *b)
 {
     char kernels[1024], dir[1024], now[1024], prev[1024];
     bool begun = false;
@@ -95,12 +96,12 @@ dd_status dd_driver_tune(dd_driver *d)
         DD_TRY(paths(d, dir, now, prev, sizeof now));
         begun = dd_exists(now) || dd_exists(prev);
     }
-    if (!begun) return d->o.tune[0] ? tune(d, d->o.tune) : DD_OK;
+    if (!begun) return d->o.tune[0] ? tune(b, d->o.tune) : DD_OK;
     if (!dd_exists(kernels)) return DD_OK; /* it began by rules */
-    DD_TRY(tune(d, d->o.tune[0] ? d->o.tune : kernels));
-    if (dd_backend_recall(d->r.backend, kernels) == DD_OK) return DD_OK;
+    DD_TRY(tune(b, d->o.tune[0] ? d->o.tune : kernels));
+    if (dd_backend_recall(b, kernels) == DD_OK) return DD_OK;
     if (d->o.log) d->o.log(d->o.self, dd_last_error()); /* goes on here, if not to the same bits */
-    return d->o.tune[0] ? DD_OK : dd_backend_tune(d->r.backend, NULL);
+    return d->o.tune[0] ? DD_OK : dd_backend_tune(b, NULL);
 }
 
 dd_status dd_checkpoint_save(dd_driver *d)
@@ -109,12 +110,14 @@ dd_status dd_checkpoint_save(dd_driver *d)
     dd_st_entry e[MOST + 1];
     char hex[HEX + 1];
     int64_t facts[FACTS] = {d->done, 0, d->best_at};
+    memcpy(facts + CUT, d->r.cut, sizeof d->r.cut);
     void *bytes = NULL;
     size_t size = 0;
     DD_TRY(paths(d, dir, now, prev, sizeof now));
     DD_TRY(dd_record_flush(d, &facts[METRICS]));
+    double figures[FIGURES] = {d->best_accuracy, d->loss_deviation, d->step_deviation};
     dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts),
-              a = dd_tensor_view(DD_F64, DD_SHAPE(1), &d->best_accuracy);
+              a = dd_tensor_view(DD_F64, DD_SHAPE(FIGURES), figures);
     const int n = entries(d, &f, &a, e);
     DD_TRY(dd_make_dir(dir));
     DD_TRY(remember_kernels(d));
@@ -168,10 +171,11 @@ static dd_status restore(dd_driver *d, const char *path)
     dd_st_entry e[MOST];
     dd_st_file file;
     int64_t facts[FACTS] = {0};
-    double accuracy = -1;
+    double figures[FIGURES] = {-1};
     void *bytes;
     size_t size;
-    dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts), a = dd_tensor_view(DD_F64, DD_SHAPE(1), &accuracy);
+    dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts),
+              a = dd_tensor_view(DD_F64, DD_SHAPE(FIGURES), figures);
     const int n = entries(d, &f, &a, e);
     DD_TRY(dd_read_file(path, SIZE_MAX / 2, &bytes, &size));
     dd_status s = dd_st_parse(&file, bytes, size, path);
@@ -185,12 +189,49 @@ static dd_status restore(dd_driver *d, const char *path)
     for (int i = 0; i < n && s == DD_OK; i++) s = dd_tensor_copy(&e[i].t, dd_st_find(&file, e[i].name));
     if (s == DD_OK) s = intact(&file, e, n, path);
     dd_free(bytes);
-    if (s == DD_OK) s = plausible(facts, accuracy, e, n, path);
+    if (s == DD_OK) s = plausible(facts, figures[BEST_ACCURACY], e, n, path);
     DD_TRY(s);
     d->done = facts[ITERATION];
     d->best_at = facts[BEST_AT];
-    d->best_accuracy = accuracy;
+    d->best_accuracy = figures[BEST_ACCURACY];
     return dd_record_open(d, facts[METRICS]);
+}
+
+/* All of a file but its digest, which is the last of it. */
+static int contents(const dd_st_file *file, dd_st_entry *e)
+{
+    int n = 0;
+    for (int i = 0; i < file->n && n < MOST; i++)
+        if (strcmp(file->e[i].name, "sha256") != 0) e[n++] = file->e[i];
+    return n;
+}
+
+/* False where there is none, or where dd_checkpoint_load will say what is wrong with it. */
+static bool facts_of(dd_driver *d, const char *path)
+{
+    dd_st_file file;
+    dd_st_entry e[MOST];
+    void *bytes;
+    size_t size;
+    if (!dd_exists(path) || dd_read_file(path, SIZE_MAX / 2, &bytes, &size) != DD_OK) return false;
+    bool there = dd_st_parse(&file, bytes, size, path) == DD_OK && intact(&file, e, contents(&file, e), path) == DD_OK;
+    const dd_tensor *facts = there ? dd_st_find(&file, "facts") : NULL,
+                    *figures = there ? dd_st_find(&file, "figures") : NULL;
+    there = facts && figures && facts->dtype == DD_I64 && figures->dtype == DD_F64 &&
+            dd_shape_equal(facts->shape, DD_SHAPE(FACTS)) && dd_shape_equal(figures->shape, DD_SHAPE(FIGURES));
+    if (there) {
+        memcpy(d->r.cut, (const int64_t *)facts->data + CUT, sizeof d->r.cut);
+        d->loss_deviation = dd_f64(figures)[LOSS_DEVIATION];
+        d->step_deviation = dd_f64(figures)[STEP_DEVIATION];
+    }
+    dd_free(bytes);
+    return there;
+}
+
+void dd_checkpoint_facts(dd_driver *d)
+{
+    char dir[1024], now[1024], prev[1024];
+    if (paths(d, dir, now, prev, sizeof now) == DD_OK && !facts_of(d, now)) facts_of(d, prev);
 }
 
 dd_status dd_checkpoint_load(dd_driver *d, bool *found)

@@ -68,26 +68,33 @@ static dd_val mean_features(const dd_run *r, dd_graph *g, const pass *w, dd_val 
     return dd_reshape(g, dd_mean(g, grouped, 2), DD_SHAPE(w->groups, f));
 }
 
-static dd_status pass_tensors(const dd_run *r, const dm *m, pass *w, bool match)
+/* Before the program, whose memory is refused by what is held then. */
+static dd_status pass_tensors(const dd_run *r, pass *w, bool match)
 {
     const dd_dataset *d = r->data;
     const int64_t n = w->groups * w->per;
     DD_TRY(dd_tensor_init(&w->x, DD_F32, DD_SHAPE(n, d->c, d->h, d->w)));
     DD_TRY(dd_tensor_init(&w->aug, DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
     DD_TRY(dd_tensor_init(&w->means, DD_F32, DD_SHAPE(w->groups, dd_net_features(r->net))));
+    if (!match) return DD_OK;
+    DD_TRY(dd_tensor_init(&w->loss, DD_F32, DD_SCALAR));
+    return dd_tensor_init(&w->grad, DD_F32, w->x.shape);
+}
+
+static dd_status pass_bind(const dd_run *r, const dm *m, pass *w, bool match)
+{
     DD_TRY(dd_bind(w->p, "theta", &m->theta));
     DD_TRY(dd_bind(w->p, "x", &w->x));
     if (r->aug.list) DD_TRY(dd_bind(w->p, "aug", &w->aug));
     DD_TRY(dd_bind(w->p, "means", &w->means));
     if (!match) return DD_OK;
-    DD_TRY(dd_tensor_init(&w->loss, DD_F32, DD_SCALAR));
-    DD_TRY(dd_tensor_init(&w->grad, DD_F32, w->x.shape));
     DD_TRY(dd_bind(w->p, "loss", &w->loss));
     return dd_bind(w->p, "grad", &w->grad);
 }
 
 static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
 {
+    DD_TRY(pass_tensors(r, w, match));
     dd_graph *g = dd_graph_new();
     if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
     dd_val x, grad;
@@ -103,7 +110,7 @@ static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
     }
     const dd_status s = dd_compile(&w->p, g, r->backend);
     dd_graph_free(g);
-    return s == DD_OK ? pass_tensors(r, m, w, match) : s;
+    return s == DD_OK ? pass_bind(r, m, w, match) : s;
 }
 
 /* The most classes a run may take: a divisor of their number with at most about 128 images. */
@@ -116,6 +123,52 @@ static int64_t classes_together(const dd_run *r, const dm *m)
     return best;
 }
 
+/* Empties a pass that did not fit. */
+static void again(pass *w, int64_t per, int64_t groups)
+{
+    pass_fini(w);
+    *w = (pass){.per = per, .groups = groups};
+}
+
+static int64_t divisor_below(int64_t n, int64_t k)
+{
+    for (k--; n % k;) k--;
+    return k;
+}
+
+/* Fewer classes at a time where memory is limited, where they do not have to pass together. */
+static dd_status build_match(dd_run *r, dm *m, bool apart)
+{
+    pass *w = &m->match, least = {.per = 1, .groups = 1};
+    /* What one real image needs is taken while the classes are cut, so that it is left for build_embed. */
+    dd_status s = apart && r->limited ? pass_build(r, m, &least, false) : DD_OK;
+    while (apart && r->cut[0] > 0 && w->groups > r->cut[0]) w->groups = divisor_below(r->data->classes, w->groups);
+    while (s == DD_OK) {
+        s = pass_build(r, m, w, true);
+        r->cut[0] = w->groups;
+        if (s != DD_ENOMEM || !apart || !r->limited || w->groups == 1) break;
+        again(w, w->per, divisor_below(r->data->classes, w->groups));
+        s = DD_OK;
+    }
+    pass_fini(&least);
+    return s;
+}
+
+/* The same with real images. */
+static dd_status build_embed(dd_run *r, dm *m, bool apart)
+{
+    if (apart && r->cut[1] > 0 && r->cut[1] < m->embed.per) m->embed.per = r->cut[1];
+    for (;;) {
+        dd_status s = pass_build(r, m, &m->embed, false);
+        m->tail.per = m->batch_real % m->embed.per;
+        if (s == DD_OK && m->tail.per) s = pass_build(r, m, &m->tail, false);
+        r->cut[1] = m->embed.per;
+        if (s != DD_ENOMEM || !apart || !r->limited || m->embed.per == 1) return s;
+        again(&m->embed, (m->embed.per + 1) / 2, m->embed.groups);
+        again(&m->tail, 0, m->tail.groups);
+    }
+}
+
 static dd_status dm_build(dd_run *r, void *state)
 {
     dm *m = state;
@@ -126,7 +179,6 @@ static dd_status dm_build(dd_run *r, void *state)
     m->embed.groups = mixed ? classes : 1;
     m->embed.per = chunk;
     m->tail.groups = 1;
-    m->tail.per = m->batch_real % chunk;
     m->match.groups = mixed ? classes : classes_together(r, m);
     m->match.per = r->ipc;
     DD_TRY(dd_tensor_init(&m->theta, DD_F32, DD_SHAPE(dd_net_size(r->net))));
@@ -137,19 +189,21 @@ static dd_status dm_build(dd_run *r, void *state)
     m->params = dd_alloc((size_t)classes * DD_AUG_PARAMS, sizeof *m->params);
     if (!m->target || !m->items || !m->params)
         return dd_fail(DD_ENOMEM, "out of memory for the embeddings of %" PRId64 " classes", classes);
-    DD_TRY(pass_build(r, m, &m->embed, false));
-    if (m->tail.per) DD_TRY(pass_build(r, m, &m->tail, false));
-    return pass_build(r, m, &m->match, true);
+    DD_TRY(build_match(r, m, !mixed)); /* first: it needs more an image */
+    return build_embed(r, m, !mixed);
 }
 
-/* Augmentation of `n` images of class c into the rows of aug: the class's draw, or a draw per image from key. */
-static void fill_aug(const dd_run *r, const dm *m, int64_t c, int64_t n, dd_key key, float *aug)
+/* Augmentation of `n` images of class c into the rows of aug: the class's draw, or a draw of its own for each, by its
+ * number from `first` on. */
+static void fill_aug(const dd_run *r, const dm *m, int64_t c, int64_t n, dd_key key, const char *purpose, int64_t first,
+                     float *aug)
 {
     const dd_image im = {r->data->c, r->data->h, r->data->w};
-    if (!r->aug.list) return;
-    if (!m->siamese) dd_aug_draw(r->aug, im, key, false, n, aug);
-    for (int64_t i = 0; m->siamese && i < n; i++)
-        memcpy(aug + i * DD_AUG_PARAMS, m->params + c * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *aug);
+    for (int64_t i = 0; r->aug.list && i < n; i++, aug += DD_AUG_PARAMS)
+        if (m->siamese)
+            memcpy(aug, m->params + c * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *aug);
+        else
+            dd_aug_draw(r->aug, im, dd_key_at(key, purpose, (uint64_t)(first + i)), false, 1, aug);
 }
 
 /* Runs w on `per` items from `at` on of each class c0 .. c0+groups-1 and adds their share to the class means. */
@@ -160,7 +214,7 @@ static dd_status embed_chunk(const dd_run *r, dm *m, pass *w, int64_t c0, int64_
         const int64_t row = k * w->per;
         dd_data_batch(r->data, &r->data->train, m->items + (c0 + k) * m->batch_real + at, w->per,
                       dd_f32(&w->x) + row * size);
-        fill_aug(r, m, c0 + k, w->per, dd_key_at(key, "aug real", (uint64_t)((c0 + k) * m->batch_real + at)),
+        fill_aug(r, m, c0 + k, w->per, key, "aug real", (c0 + k) * m->batch_real + at,
                  dd_f32(&w->aug) + row * DD_AUG_PARAMS);
     }
     DD_TRY(dd_exec(w->p));
@@ -192,7 +246,7 @@ static dd_status match_syn(dd_run *r, dm *m, dd_key key)
     double loss = 0;
     for (int64_t c = 0; c < classes; c += w->groups) {
         for (int64_t k = 0; k < w->groups; k++)
-            fill_aug(r, m, c + k, r->ipc, dd_key_at(key, "aug syn", (uint64_t)(c + k)),
+            fill_aug(r, m, c + k, r->ipc, key, "aug syn", (c + k) * r->ipc,
                      dd_f32(&w->aug) + k * r->ipc * DD_AUG_PARAMS);
         memcpy(w->x.data, dd_f32(&r->syn->images) + c * size, (size_t)(w->groups * size) * sizeof(float));
         memcpy(w->means.data, m->target + c * f, (size_t)(w->groups * f) * sizeof(float));

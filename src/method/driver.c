@@ -248,15 +248,18 @@ static dd_status finish(dd_driver *d)
 {
     const bool best_is_older = d->best_accuracy >= 0 && d->best_at != d->done;
     dd_str json = {0};
+    char why[1000];
     if (best_is_older) DD_TRY(write_last(d));
     if (d->best_accuracy >= 0) DD_TRY(dd_tensor_copy(&d->r.syn->images, &d->best));
     const dd_status judged = judge(d, &d->r.syn->images);
     if (judged == DD_EINTERRUPTED) return interrupted(d);
-    DD_TRY(judged);
-    dd_status s = dd_record_set(d, &json);
+    snprintf(why, sizeof why, "%.999s", judged == DD_OK ? "" : dd_last_error());
+    dd_status s = dd_record_set(d, &json); /* what was distilled is not lost with its judgement */
     if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
     dd_str_free(&json);
-    return s;
+    DD_TRY(s);
+    return judged == DD_OK ? DD_OK
+                           : dd_fail(judged, "%s; the set is in %s all the same, attar eval judges it", why, d->o.out);
 }
 
 /* A finished set must not be replaced by a run that begins again. */

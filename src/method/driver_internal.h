@@ -34,7 +34,9 @@ typedef struct dd_driver {
     double eval_started;
     int64_t eval_at, eval_first, eval_of; /* epochs of the evaluation: done, before this part of it, all; of 0: none */
     int64_t started_at;
-    double loss_deviation, step_deviation; /* of bf16 from float32 in the first iteration, relative */
+    double loss_deviation, step_deviation; /* of bf16 from float32 in the first iteration, relative; < 0: unknown */
+    int64_t
+        reserve; /* bytes that the evaluation and the writing of files take beside programs, where memory is limited */
     dd_distill_result *result;
 } dd_driver;
 
@@ -43,8 +45,8 @@ void dd_driver_init(dd_driver *d, const dd_distill_opts *o);
 dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
 dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */
 void dd_driver_close(dd_driver *d);
-/* The kernels that a run to be resumed began with, else those of o.tune. */
-dd_status dd_driver_tune(dd_driver *d);
+/* A backend as the options have it. */
+dd_status dd_driver_backend(const dd_driver *d, const char *precision, dd_backend **out);
 bool dd_driver_report(dd_driver *d);                       /* tells the caller how far the run is; false: stop */
 bool dd_driver_going_on(void *self);                       /* the same as a dd_run's */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
@@ -54,11 +56,17 @@ dd_status dd_driver_probe(dd_driver *d);
 
 /* plan.c: the costs of the run from here on, but for those of iterations. */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);
+/* Where memory is limited: d->reserve; DD_ENOMEM if a network of the protocol does not fit. */
+dd_status dd_plan_fits(dd_driver *d);
 void dd_plan_finish(const dd_driver *d, dd_distill_plan *out); /* per_iteration is known: fills the sums */
 
 /* checkpoint.c: OUT/checkpoint/state.safetensors, the one before it kept as state.prev.safetensors. */
 dd_status dd_checkpoint_save(dd_driver *d);
 int64_t dd_checkpoint_size(const dd_driver *d); /* bytes of tensors in one */
+/* The kernels that a run to be resumed began with, else those of o.tune. */
+dd_status dd_driver_tune(const dd_driver *d, dd_backend *b);
+/* How the run to be resumed had cut its work and what bf16 changed in it, if there is a checkpoint that says so. */
+void dd_checkpoint_facts(dd_driver *d);
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 

@@ -5,6 +5,8 @@
 #define ATTAR_METHOD_INTERNAL_H
 #include "attar/method.h"
 
+enum { DD_CUTS = 2 };
+
 /* One run, owned by the driver; methods read it and improve r->syn. */
 typedef struct dd_run {
     const dd_dataset *data;
@@ -20,6 +22,11 @@ typedef struct dd_run {
     dd_aug aug;
     dd_key key;  /* of the run: dd_key_at(key, purpose, index) */
     double loss; /* set by iterate */
+    /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
+     * says into how large ones, as the method counts, limited or not, since bits depend on it: build writes it, a
+     * checkpoint keeps it, and a resumed run's build finds it and takes none larger. 0: nothing is known. */
+    bool limited;
+    int64_t cut[DD_CUTS];
     /* Asked now and then by whatever takes long; false: return dd_run_stopped(). NULL: always on. */
     bool (*going_on)(void *self);
     void *self;

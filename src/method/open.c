@@ -30,6 +30,8 @@ static const dd_option driver_table[] = {
     {"checkpoint_every", DD_OPT_INT, AT(checkpoint_every), "50", 1, 1e9, NULL, "iterations between checkpoints"},
     {"backend", DD_OPT_STRING, AT(backend), "cpu", 0, 0, NULL, "cpu or ref"},
     {"threads", DD_OPT_INT, AT(threads), "0", 0, 4096, NULL, "threads; 0: all cores"},
+    {"memory_limit", DD_OPT_INT, AT(memory_limit), "0", 0, 9007199254740991.0, NULL,
+     "bytes of resident memory; 0: any"},
     {"precision", DD_OPT_CHOICE, AT(precision), "float32", 0, 0, "float32|bf16", "what lies between convolutions"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
@@ -154,6 +156,14 @@ static dd_status open_aug(dd_driver *d)
     return dd_aug_parse(&d->r.aug, d->aug);
 }
 
+dd_status dd_driver_backend(const dd_driver *d, const char *precision, dd_backend **out)
+{
+    DD_TRY(dd_backend_open(out, d->o.backend, (int)d->o.threads));
+    dd_backend_limit(*out, d->o.memory_limit);
+    DD_TRY(dd_driver_tune(d, *out));
+    return dd_backend_precision(*out, precision);
+}
+
 static dd_status open_run(dd_driver *d)
 {
     const dd_dataset *data = d->data;
@@ -162,10 +172,9 @@ static dd_status open_run(dd_driver *d)
     if (d->o.eval_epochs >= 0) d->protocol.epochs = d->o.eval_epochs;
     DD_TRY(open_aug(d));
     DD_TRY(sort_by_class(d));
-    DD_TRY(dd_backend_open(&d->r.backend, d->o.backend, (int)d->o.threads));
-    DD_TRY(dd_driver_tune(d));
-    DD_TRY(dd_backend_precision(d->r.backend, d->o.precision)); /* refused now rather than later */
+    DD_TRY(dd_driver_backend(d, d->o.precision, &d->r.backend)); /* a precision is refused now rather than later */
     DD_TRY(dd_backend_precision(d->r.backend, "float32"));
+    d->r.limited = d->o.memory_limit > 0;
     d->r.data = data;
     d->r.items = d->items;
     d->r.nitems = d->nitems;
@@ -214,7 +223,7 @@ void dd_driver_close(dd_driver *d)
 void dd_driver_init(dd_driver *d, const dd_distill_opts *o)
 {
     d->o = *o;
-    d->accuracy = d->best_accuracy = -1;
+    d->accuracy = d->best_accuracy = d->loss_deviation = d->step_deviation = -1;
     d->lock = -1;
 }
 
@@ -226,6 +235,26 @@ dd_status dd_driver_open(dd_driver *d)
     return dd_record_check_names(d);
 }
 
+static void tell_of_cut(const dd_driver *d, const int64_t *before)
+{
+    if (!before[0] || memcmp(before, d->r.cut, sizeof d->r.cut) == 0 || !d->o.log) return;
+    d->o.log(d->o.self,
+             "memory is shorter than when this run began, so its work is cut into smaller pieces: it goes on, if "
+             "not to the same bits");
+}
+
+/* Compiles the method beside the room that will be needed when it runs. */
+static dd_status build(dd_driver *d)
+{
+    int64_t before[DD_CUTS];
+    memcpy(before, d->r.cut, sizeof before);
+    dd_memory_count(d->reserve);
+    const dd_status s = d->method->build(&d->r, d->state);
+    dd_memory_count(-d->reserve);
+    if (s == DD_OK) tell_of_cut(d, before);
+    return s;
+}
+
 dd_status dd_driver_build(dd_driver *d)
 {
     const bool half = strcmp(d->o.precision, "bf16") == 0;
@@ -234,10 +263,12 @@ dd_status dd_driver_build(dd_driver *d)
                        "%s chooses real images and makes no iterations, so bf16 has nothing to hold: leave out "
                        "--precision",
                        d->method->name);
+    if (d->o.resume) dd_checkpoint_facts(d);
     DD_TRY(initialise(d));
-    if (half) DD_TRY(dd_driver_probe(d));
+    if (half) DD_TRY(dd_driver_probe(d)); /* first: the memory of its programs goes with them */
+    DD_TRY(dd_plan_fits(d));
     if (half) DD_TRY(dd_backend_precision(d->r.backend, "bf16"));
-    DD_TRY(d->method->build(&d->r, d->state));
+    DD_TRY(build(d));
     return half ? dd_backend_precision(d->r.backend, "float32") : DD_OK; /* evaluations judge by the same measure */
 }
 

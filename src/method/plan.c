@@ -109,6 +109,44 @@ dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
     return DD_OK;
 }
 
+/* Test images that make a whole batch and the rest of n images. */
+static int64_t whole_and_rest(int64_t n, int64_t batch)
+{
+    const int64_t items = n < batch ? n : batch + n % batch;
+    return items < MORE_ITEMS ? items : MORE_ITEMS;
+}
+
+/* What an evaluation takes beside the memory that programs share: its tensors, and images of its own for random ones.
+ */
+static dd_status try_evaluation(dd_driver *d)
+{
+    stopwatch w;
+    const int64_t random =
+        d->o.baselines ? (int64_t)dd_tensor_bytes(&d->r.syn->images) + 2 * d->nitems * (int64_t)sizeof(int32_t) : 0;
+    dd_memory_count(random);
+    dd_memory_most(true);
+    const dd_status s = train_one(d, 0, whole_and_rest(d->data->test.n, d->protocol.test_batch), &w);
+    const int64_t taken = dd_memory_most(false) - dd_memory_held() + random;
+    dd_memory_count(-random);
+    if (taken > d->reserve) d->reserve = taken;
+    return s;
+}
+
+dd_status dd_plan_fits(dd_driver *d)
+{
+    char why[300];
+    if (!d->o.memory_limit) return DD_OK;
+    d->reserve = 4 * (int64_t)dd_tensor_bytes(&d->r.syn->images); /* a checkpoint as it is written */
+    if (!d->o.eval_repeats && !d->o.eval_every) return DD_OK;
+    const dd_status s = try_evaluation(d);
+    if (s != DD_ENOMEM) return s;
+    snprintf(why, sizeof why, "%.299s", dd_last_error());
+    return dd_fail(DD_ENOMEM,
+                   "the networks of the evaluation do not fit: %s, or distil with --set eval_repeats=0%s and evaluate "
+                   "elsewhere",
+                   why, d->o.eval_every ? " --set eval_every=0" : "");
+}
+
 /* Evaluations that choose the best set, from here on. */
 static int64_t selections(const dd_driver *d)
 {

@@ -15,6 +15,7 @@ static dd_status iterate_once(const dd_driver *d, dd_backend *b, void *state, dd
     const dd_tensor *images = &d->r.syn->images;
     r.backend = b;
     r.syn = NULL;
+    memset(r.cut, 0, sizeof r.cut); /* of bf16 and of float32 alike as large as fits now */
     DD_TRY(dd_synset_new(&r.syn, d->r.syn->m, d->data));
     dd_status s = dd_tensor_copy(&r.syn->images, images);
     if (s == DD_OK) s = dd_tensor_copy(&r.syn->labels, &d->r.syn->labels);
@@ -34,8 +35,7 @@ static dd_status with_precision(const dd_driver *d, const char *precision, dd_te
     void *state = dd_alloc(1, d->method->state_size);
     if (!state) return dd_fail(DD_ENOMEM, "out of memory for a probe of %s", precision);
     memcpy(state, d->state, d->method->state_size); /* options only: nothing is built yet */
-    dd_status s = dd_backend_open(&b, d->o.backend, (int)d->o.threads);
-    if (s == DD_OK) s = dd_backend_precision(b, precision);
+    dd_status s = dd_driver_backend(d, precision, &b);
     if (s == DD_OK) s = iterate_once(d, b, state, step, loss);
     if (d->method->fini) d->method->fini(state);
     dd_backend_close(b);
@@ -59,6 +59,7 @@ dd_status dd_driver_probe(dd_driver *d)
     dd_tensor single = {0}, half = {0};
     double loss = 0, loss_half = 0;
     char line[160];
+    if (d->loss_deviation >= 0) return DD_OK;
     dd_status s = with_precision(d, "float32", &single, &loss);
     if (s == DD_OK) s = with_precision(d, "bf16", &half, &loss_half);
     if (s == DD_OK && !(isfinite(loss) && isfinite(loss_half)))

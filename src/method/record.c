@@ -101,7 +101,8 @@ static dd_status same_view(const dd_driver *d, const dd_json *doc, const char *p
 /* These may differ between a run and its resumption. */
 static bool free_to_change(const char *key)
 {
-    static const char *const keys[] = {"out", "iterations", "threads", "resume", "checkpoint_every", "data", NULL};
+    static const char *const keys[] = {"out",          "iterations", "threads", "resume", "checkpoint_every",
+                                       "memory_limit", "data",       NULL};
     for (int i = 0; keys[i]; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;

@@ -14,6 +14,9 @@ grep -q '^row group' out && grep -q '^conv 4x4 32 to 32, 64 images' out || fail 
 works '"rows": [{"name": ' profile $small --json
 works '0 networks' plan --data digits --ipc 1 --method random --set eval_repeats=0
 expect 2 'plan: --data is required' plan
+expect 2 '500M or 4G' plan --data digits --memory-limit 3X
+expect 5 'memory limit is 1.0 MiB' plan --data digits --memory-limit 1M
+works 'memory' plan --data digits --ipc 1 --memory-limit 4G --iterations 1
 expect 2 '' profile --data digits --iterations 0x5
 [ "$(ls)" = "$(printf 'cache\nerr\nout\nplanned')" ] || fail "a plan wrote something: $(ls)"
 

@@ -3,7 +3,6 @@
  * IDX: images and labels, plain or gzip. */
 #include "data/data_internal.h"
 #include "fuzz.h"
-#include <stdlib.h>
 
 static void both(const void *data, size_t size)
 {
@@ -22,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         both(data, size);
     else if (dd_gunzip(data, size, FUZZ_LIMIT, "gz", &out, &n) == DD_OK) {
         both(out, n);
-        free(out);
+        dd_free(out);
     }
     return 0;
 }

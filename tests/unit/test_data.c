@@ -263,7 +263,7 @@ static void gzip_defects(void **state)
     assert_int_equal(dd_gunzip(b, sizeof gz, 100, "f", &out, &n), DD_OK);
     assert_int_equal(n, 5);
     assert_memory_equal(out, "attar", 5);
-    free(out);
+    dd_free(out);
     assert_int_equal(dd_gunzip(b, sizeof gz, 4, "f", &out, &n), DD_EFORMAT);
     says("limit of 4 bytes");
     assert_int_equal(dd_gunzip(b, sizeof gz - 3, 100, "f", &out, &n), DD_EFORMAT);

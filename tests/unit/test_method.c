@@ -157,6 +157,75 @@ static void refusals_say_what_to_do(void **state)
     assert_non_null(strstr(dd_last_error(), "seed=0"));
 }
 
+static bool has_row(const dd_profile_table *t, const char *part)
+{
+    for (int i = 0; i < t->rows; i++)
+        if (strstr(t->row[i].name, part)) return true;
+    return false;
+}
+
+/* Fewer images pass at a time where memory is limited, a resumed run cuts its work as it did before, whatever its own
+ * limit, and what cannot fit is refused with the numbers. */
+static void memory_is_limited(void **state)
+{
+    static const char *const sets[] = {"chunk=512", "batch_real=512", NULL};
+    dd_distill_opts o, cut;
+    dd_distill_result wide, narrow, none;
+    options(&o, *state, "dm", "wide");
+    snprintf(o.net, sizeof o.net, "convnet:depth=2,width=128");
+    o.ipc = 10;
+    o.iterations = 3;
+    o.sets = sets;
+    o.profile = true;
+    assert_int_equal(dd_distill(&wide, &o), DD_OK);
+    assert_true(has_row(&wide.profile, "512"));
+    assert_int_equal(dd_path_join(o.out, sizeof o.out, ((place *)*state)->dir, "narrow"), DD_OK);
+    o.memory_limit = 48 << 20; /* of which 32 are the program's */
+    assert_int_equal(dd_distill(&narrow, &o), DD_OK);
+    assert_false(has_row(&narrow.profile, "512"));
+    cut = o;
+    int64_t at = 2;
+    assert_int_equal(dd_path_join(cut.out, sizeof cut.out, ((place *)*state)->dir, "cut"), DD_OK);
+    cut.progress = stop_at;
+    cut.self = &at;
+    assert_int_equal(dd_distill(&none, &cut), DD_EINTERRUPTED);
+    cut.progress = NULL;
+    cut.resume = true;
+    cut.memory_limit = 0;
+    assert_int_equal(dd_distill(&none, &cut), DD_OK);
+    same_file(&o, &cut, "set.safetensors");
+    assert_int_equal(dd_path_join(o.out, sizeof o.out, ((place *)*state)->dir, "none"), DD_OK);
+    o.memory_limit = 1 << 20;
+    assert_int_equal(dd_distill(&none, &o), DD_ENOMEM);
+    assert_non_null(strstr(dd_last_error(), "memory limit is 1.0 MiB"));
+}
+
+/* Whatever the limit, a run is refused before its first iteration or ends with its set judged: what an evaluation and
+ * the random images beside it take is kept free while the method is compiled. */
+static void a_limit_refuses_early_or_never(void **state)
+{
+    int64_t refused = 33 << 20, enough = 64 << 20;
+    while (enough - refused > 64 << 10) {
+        const int64_t limit = refused + (enough - refused) / 2;
+        dd_distill_opts o;
+        dd_distill_result r;
+        char name[40];
+        snprintf(name, sizeof name, "limit%d", (int)(limit >> 10));
+        options(&o, *state, "dm", name);
+        snprintf(o.net, sizeof o.net, "convnet:depth=2,width=96");
+        o.ipc = 20;
+        o.iterations = 2;
+        o.eval_repeats = 1;
+        o.eval_epochs = 1;
+        o.baselines = true;
+        o.memory_limit = limit;
+        const dd_status s = dd_distill(&r, &o);
+        if (s != DD_OK && (s != DD_ENOMEM || r.iterations)) fail_msg("%d KiB: %s", (int)(limit >> 10), dd_last_error());
+        *(s == DD_OK ? &enough : &refused) = limit;
+    }
+    assert_true(refused > 33 << 20 && enough < 64 << 20);
+}
+
 static void divergence_keeps_the_checkpoint(void **state)
 {
     dd_distill_opts o;
@@ -177,6 +246,8 @@ int main(void)
         cmocka_unit_test(every_method_makes_a_set_and_resumes),
         cmocka_unit_test(the_best_set_is_kept_and_selection_resumes),
         cmocka_unit_test(refusals_say_what_to_do),
+        cmocka_unit_test(memory_is_limited),
+        cmocka_unit_test(a_limit_refuses_early_or_never),
         cmocka_unit_test(divergence_keeps_the_checkpoint),
     };
     return cmocka_run_group_tests(tests, make_place, clear_place);

@@ -7,6 +7,7 @@
 
 #include "backend/geometry.h"
 #include "base/fs.h"
+#include "base/memory.h"
 #include "base/workspace.h"
 
 #include <float.h>
@@ -40,6 +41,14 @@ static size_t bytes_of(const dd_view *v)
     return (size_t)dd_view_count(v) * sizeof(float);
 }
 
+/* Whether memory of so many bytes each may be taken. */
+static bool fits(const dd_backend *b, const size_t bytes[4])
+{
+    size_t sum = 0;
+    for (int i = 0; i < 4; i++) sum += dd_workspace_size(bytes[i]);
+    return !b->limit || dd_memory_held() + DD_MEMORY_REST + (int64_t)sum <= b->limit;
+}
+
 /* The fastest of some runs of a prepared instruction, of one if that took more than `enough`; < 0: a run failed. */
 static double fastest(dd_backend *b, const dd_instr *in, void *scratch, double enough)
 {
@@ -54,7 +63,10 @@ static double fastest(dd_backend *b, const dd_instr *in, void *scratch, double e
     return best;
 }
 
-/* Prepared by `library` or by ours, with operands in fresh memory; ours in blocks where it can be. */
+enum { NO_ROOM = -2 };
+
+/* Prepared by `library` or by ours, with operands in fresh memory; ours in blocks where it can be. < 0: a run failed,
+ * or NO_ROOM below the limit of memory. */
 static double measure(dd_backend *b, dd_instr in, bool library, double enough)
 {
     dd_workspace memory[4] = {{0}};
@@ -66,10 +78,10 @@ static double measure(dd_backend *b, dd_instr in, bool library, double enough)
     const bool ready = library ? dd_cpu_onednn_prepare(b, &in) == DD_OK
                                : dd_cpu_conv_few_prepare(b, &in) || dd_cpu_winograd_prepare(b, &in);
     double took = -1;
-    bool ok = ready && dd_workspace_init(&memory[0], bytes_of(&in.dst)) == DD_OK &&
-              dd_workspace_init(&memory[1], bytes_of(&in.src[0])) == DD_OK &&
-              dd_workspace_init(&memory[2], bytes_of(&in.src[1])) == DD_OK &&
-              dd_workspace_init(&memory[3], in.scratch + sizeof(float)) == DD_OK;
+    const size_t bytes[4] = {bytes_of(&in.dst), bytes_of(&in.src[0]), bytes_of(&in.src[1]), in.scratch + sizeof(float)};
+    bool ok = ready && fits(b, bytes);
+    if (ready && !ok) took = NO_ROOM;
+    for (int i = 0; i < 4 && ok; i++) ok = dd_workspace_init(&memory[i], bytes[i]) == DD_OK;
     if (ok && library && !in.state) { /* oneDNN has none, and the reference kernel is slow */
         took = DBL_MAX;
     } else if (ok) {
@@ -111,8 +123,9 @@ bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in)
             row.ours = fmin(row.ours, measure(b, apart, false, DBL_MAX)); /* another process may have had the cores */
             row.theirs = fmin(row.theirs, measure(b, apart, true, DBL_MAX));
         }
+        const bool room = row.ours > NO_ROOM && row.theirs > NO_ROOM;
         if (row.ours <= 0 || row.theirs <= 0 || row.theirs == DBL_MAX) row.ours = row.theirs = 1; /* known: ours */
-        dd_tuning_add(b->tuning, &row);
+        dd_tuning_add(b->tuning, &row, room);
         if (!dd_tuning_find(b->tuning, row.shape, &row)) return false; /* what another process found first counts */
     }
     return row.theirs < margin * row.ours;

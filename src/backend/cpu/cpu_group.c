@@ -136,7 +136,7 @@ static void choose_affine(const dd_row_plan *p, dd_row_member *m, const dd_rows 
 static void plan_member(const dd_row_plan *p, dd_row_member *m, const dd_instr *in, const dd_rows *f)
 {
     m->in = in;
-    m->from = -1;
+    m->from = m->pool = -1;
     if (in->kind == DD_K_CONV) {
         m->way = DD_WAY_PLANES;
         m->op[0].buffer = in->buffer[0] - 1;
@@ -171,6 +171,37 @@ static void pair_pools(dd_row_plan *p)
         if (readers != 1) continue;
         p->m[i].way = DD_WAY_LATER;
         p->m[j].from = i;
+    }
+}
+
+/* Whether only member i + 1 reads what member i leaves in its buffer. */
+static bool read_next_only(const dd_row_plan *p, int i)
+{
+    const int buffer = p->m[i].in->buffer[0];
+    for (int k = i + 1; k < p->n; k++) {
+        for (int s = 0; s < p->m[k].in->nsrc; s++)
+            if (p->m[k].in->buffer[1 + s] == buffer && k > i + 1) return false;
+        if (p->m[k].in->buffer[0] == buffer) break;
+    }
+    return buffer > 0;
+}
+
+/* A pooling whose sums the next member multiplies by one number, as averages are, becomes one with it. */
+static void pair_scales(dd_row_plan *p)
+{
+    for (int i = 0; i + 1 < p->n; i++) {
+        dd_row_member *pool = &p->m[i], *m = pool + 1;
+        const dd_instr *in = m->in;
+        if (pool->way != DD_WAY_POOL || pool->large || m->way != DD_WAY_MAP || in->ew != DD_EW_MUL) continue;
+        if (m->width == 1 || m->width != pool->in->dst.dim[pool->in->dst.rank - 1] || !read_next_only(p, i)) continue;
+        const int scale = in->buffer[1] == pool->in->buffer[0] ? 2 : 1;
+        if (in->buffer[3 - scale] != pool->in->buffer[0] || !dd_row_constant(&m->op[scale])) continue;
+        m->way = DD_WAY_POOL;
+        m->width = pool->width;
+        m->from = pool->from;
+        m->pool = i;
+        m->scale = scale;
+        pool->way = DD_WAY_LATER;
     }
 }
 
@@ -216,6 +247,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
             image = round_up((size_t)dd_cpu_conv_few_buffer(in->member[i]) * sizeof(float));
     }
     pair_pools(p);
+    if (p->stripes) pair_scales(p);
     p->first_numbers = p->buffer * (size_t)in->attr[3];
     p->spare = p->first_numbers + p->numbers * (size_t)places;
     p->image = p->spare + DD_ROW_SPARE * p->spare_row;

@@ -37,7 +37,8 @@ typedef enum dd_way {
     DD_WAY_STORE,   /* the numbers, and the value */
     DD_WAY_AFFINE,  /* two operands, or a STEP, that readers compute */
     DD_WAY_AFFINE_FOLD,
-    DD_WAY_LATER,  /* AFFINE, whose only reader is the POOL that follows: row by row with it */
+    DD_WAY_LATER,  /* an AFFINE whose only reader is the POOL that follows, or a POOL that the MAP after it scales: done
+                      with it */
     DD_WAY_NOTHING /* a STEP that its reader computes */
 } dd_way;
 
@@ -49,6 +50,8 @@ typedef struct dd_row_member {
     bool shift;    /* NUMBERS, STORE: the steps before are additions */
     bool gate;     /* AFFINE: the second operand is a STEP */
     int from;      /* POOL: the LATER it reads; -1: none */
+    int pool;      /* in blocks: a MAP that became the POOL before it, which it multiplies by op[scale]; -1: none */
+    int scale;
     dd_row_operand op[DD_INSTR_SRC];
     int64_t width;
     bool block; /* MAP: one call for the block */
@@ -80,6 +83,12 @@ static inline dd_numbers dd_row_numbers_at(const dd_row_plan *p, int place, char
 static inline dd_numbers dd_row_numbers_of(const dd_row_plan *p, int i, char *memory)
 {
     return dd_row_numbers_at(p, i < 0 ? 0 : p->m[i].place, memory);
+}
+
+/* One number for all rows. */
+static inline bool dd_row_constant(const dd_row_operand *o)
+{
+    return o->inner == 0 && o->buffer < 0 && o->steady && o->row == 0;
 }
 
 /* Where an operand lies in memory. */

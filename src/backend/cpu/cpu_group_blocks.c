@@ -156,22 +156,23 @@ static void two_values(const here *h, const dd_row_member *m, dd_stripe_map f, f
 static void pool(const here *h, const dd_row_member *m)
 {
     const dd_stripes *f = h->p->stripes;
-    const float *x;
-    if (m->from >= 0) {
-        const dd_row_member *before = &h->p->m[m->from];
+    const int64_t *plane = (m->pool < 0 ? m : &h->p->m[m->pool])->in->attr;
+    const float scale = m->pool < 0 ? 1 : *place(h, &m->op[m->scale]);
+    const dd_row_member *before = m->from < 0 ? NULL : &h->p->m[m->from];
+    float *to = target(h, &m->op[0]);
+    if (before && before->gate && alike(&before->op[1], &before->op[2])) {
+        f->halve_gated(plane, scale, to, value(h, &before->op[1], before->width, FIRST));
+    } else if (before) {
         two_values(h, before, map_of(before, f), spare(h, SPREAD));
-        x = spare(h, SPREAD);
+        f->halve(plane, scale, spare(h, SPREAD), to);
     } else {
-        x = fetch(h, &m->op[1], m->width, FIRST);
+        const float *x = fetch(h, m->pool < 0 ? &m->op[1] : &h->p->m[m->pool].op[1], m->width, FIRST);
+        if (m->large)
+            f->enlarge(plane, x, to);
+        else
+            f->halve(plane, scale, x, to);
     }
-    (m->large ? f->enlarge : f->halve)(m->in->attr, x, target(h, &m->op[0]));
     deliver(h, &m->op[0]);
-}
-
-/* One number for all rows. */
-static bool constant(const dd_row_operand *o)
-{
-    return o->inner == 0 && o->buffer < 0 && o->steady && o->row == 0;
 }
 
 static void map(const here *h, const dd_row_member *m, int64_t rows)
@@ -181,7 +182,7 @@ static void map(const here *h, const dd_row_member *m, int64_t rows)
     const void *x[DD_INSTR_SRC] = {NULL};
     for (int k = 0; k + 1 < m->nop; k++) {
         const dd_row_operand *o = &m->op[k + 1];
-        strides[k] = !constant(o);
+        strides[k] = !dd_row_constant(o);
         x[k] = strides[k] ? fetch(h, o, m->width, own[k]) : place(h, o);
     }
     m->map(rows * m->width, target(h, &m->op[0]), 1, x, strides);
@@ -192,7 +193,7 @@ static void map(const here *h, const dd_row_member *m, int64_t rows)
 static bool in_one(const dd_row_member *m)
 {
     for (int k = 0; k < m->nop; k++)
-        if (apart(&m->op[k]) || (m->op[k].inner == 0 && !constant(&m->op[k]))) return false;
+        if (apart(&m->op[k]) || (m->op[k].inner == 0 && !dd_row_constant(&m->op[k]))) return false;
     return true;
 }
 

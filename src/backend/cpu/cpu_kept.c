@@ -41,21 +41,38 @@ static bool same(const dd_kept_form *a, const dd_kept_form *b)
     return memcmp(a->number, b->number, sizeof a->number) == 0;
 }
 
-dd_status dd_kept_reserve(dd_kept *k, const dd_kept_form *form, size_t floats, size_t room)
+static dd_kept_weights *first_of(const dd_kept *k, const dd_kept_form *form)
+{
+    for (size_t i = 0; i < k->n; i++)
+        if (same(&k->entry[i]->form, form)) return k->entry[i];
+    return NULL;
+}
+
+void dd_kept_leave(dd_kept *k, const dd_kept_form *form)
+{
+    dd_kept_weights *first = first_of(k, form);
+    if (first) first->users--;
+}
+
+dd_status dd_kept_reserve(dd_kept *k, const dd_kept_form *form, size_t floats, size_t room, int most)
 {
     int there = 0;
+    dd_kept_weights *first = first_of(k, form);
     for (size_t i = 0; i < k->n; i++) there += same(&k->entry[i]->form, form);
+    if (first && first->users++ < there) return DD_OK;
     const size_t apart = (floats + ALIGN - 1) / ALIGN * ALIGN, bytes = (apart + room) * sizeof(float);
-    if (there == SAME_FORM || (size_t)there * bytes > SPARE_BYTES) return DD_OK;
+    if (there >= most || there == SAME_FORM || (size_t)there * bytes > SPARE_BYTES) return DD_OK;
     dd_kept_weights *w = dd_alloc(1, sizeof *w);
-    if (!w) return dd_fail(DD_ENOMEM, "no memory for %zu bytes of transformed weights", bytes);
-    dd_status st = dd_workspace_init(&w->place, bytes);
+    dd_status st = w ? dd_workspace_init(&w->place, bytes)
+                     : dd_fail(DD_ENOMEM, "no memory for %zu bytes of transformed weights", bytes);
     if (st == DD_OK) st = dd_grow((void **)&k->entry, &k->cap, k->n + 1, sizeof(void *));
     if (st != DD_OK) {
         drop(w);
+        if (first) first->users--;
         return st;
     }
     w->form = *form;
+    w->users = !first;
     w->floats = floats;
     w->weights = w->place.p;
     w->made = w->weights + apart;

@@ -10,8 +10,10 @@
 #define INLINE __attribute__((always_inline)) static inline
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
+#define UNROLL_2 _Pragma("unroll 2")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 
 typedef float vec __attribute__((vector_size(LANES * 4)));

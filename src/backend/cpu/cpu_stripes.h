@@ -22,8 +22,10 @@ typedef struct dd_stripes {
     dd_stripe_map store; /* p */
     /* One number for each lane. */
     dd_stripe_map sum, dot, max; /* of p, of p times q */
-    /* 2x2 pooling; plane holds height and width of the large and of the small plane. */
-    void (*halve)(const int64_t plane[4], const float *x, float *y);
+    /* 2x2 pooling, sums times `scale`, of a block and of p where p is positive, else 0 times it; plane holds height and
+     * width of the large and of the small plane. */
+    void (*halve)(const int64_t plane[4], float scale, const float *x, float *y);
+    void (*halve_gated)(const int64_t plane[4], float scale, float *y, dd_stripe p);
     void (*enlarge)(const int64_t plane[4], const float *x, float *y);
     void (*spread)(int64_t n, const double *numbers, float *y);
     /* Rows one behind the other into a block, and back. */

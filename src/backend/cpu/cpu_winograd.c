@@ -8,8 +8,10 @@
 #include "backend/cpu/cpu_winograd.h"
 
 #include "backend/geometry.h"
+#include "base/memory.h"
 
 #ifdef DD_WINO_X86
+#include <limits.h>
 #include <omp.h>
 #include <string.h>
 
@@ -229,6 +231,36 @@ unsigned dd_cpu_winograd_may_block(const dd_instr *in)
     }
 }
 
+/* An instruction that has a place among the kept weights. */
+typedef struct user {
+    dd_cpu_state base;
+    dd_kept *kept;
+    dd_kept_form form;
+} user;
+
+static void leave(dd_cpu_state *s)
+{
+    user *u = (user *)(void *)s;
+    dd_kept_leave(u->kept, &u->form);
+    dd_free(u);
+}
+
+static bool become_user(dd_backend *b, dd_instr *in, const dd_wino *z, const dd_kept_form *form)
+{
+    dd_kept *kept = ((const dd_cpu *)b->self)->kept;
+    user *u = dd_alloc(1, sizeof *u);
+    if (!u) return false;
+    *u = (user){{leave}, kept, *form};
+    in->state = u;
+    /* Where memory is limited, convolutions of one form take turns in one place. */
+    if (dd_kept_reserve(kept, form, (size_t)(z->c * z->o * DD_WINO_TAPS), (size_t)(DD_WINO_POINTS * z->u_step),
+                        b->limit ? 1 : INT_MAX) == DD_OK)
+        return true;
+    dd_free(u);
+    in->state = NULL;
+    return false;
+}
+
 bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
 {
     if (!dd_cpu_winograd_takes(in)) return false;
@@ -236,9 +268,7 @@ bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in)
     const dd_wino z = plan_of(in, f, b->threads);
     const bool dw = in->kind == DD_K_CONV_DW;
     const dd_kept_form form = form_of(&z, f);
-    if (!dw && dd_kept_reserve(((const dd_cpu *)b->self)->kept, &form, (size_t)(z.c * z.o * DD_WINO_TAPS),
-                               (size_t)(DD_WINO_POINTS * z.u_step)) != DD_OK)
-        return false;
+    if (!dw && !become_user(b, in, &z, &form)) return false;
     in->scratch = dw ? weights_scratch(&z, f, b->threads) : outputs_scratch(&z, f, b->threads);
     in->launch = dw ? launch_weights : launch_outputs;
     return true;
