@@ -91,12 +91,13 @@ struct dd_distill_plan {
     double per_iteration;         /* seconds */
     double per_network;           /* seconds of training and testing one */
     double seconds;               /* of the whole run */
-    int64_t peak_bytes;           /* resident memory of this process by now, which is that of the run */
+    int64_t peak_bytes;           /* resident memory of this process at most */
     int64_t disk_bytes;           /* most that the folder will hold */
     dd_profile_table profile;     /* of the measured iterations */
 };
 /* What dd_distill with these options would cost, from a few iterations and epochs made now, some seconds in all; o->out
- * is not needed and nothing is written. Errors as of dd_distill, without those of the folder; DD_EINVAL for o->resume.
+ * is not needed and nothing but measured kernels is written. Errors as of dd_distill, without those of the folder;
+ * DD_EINVAL for o->resume.
  */
 dd_status dd_distill_estimate(dd_distill_plan *out, const dd_distill_opts *o);
 

@@ -41,7 +41,8 @@ typedef struct dd_tune_row {
     char shape[80];
     double ours, theirs; /* seconds of one run: our kernel, the library's */
 } dd_tune_row;
-/* Writes at most `most` rows of what is known, and returns how many. */
+/* Writes at most `most` rows of what is known of shapes that programs of this backend have, and returns how many. Both
+ * times are 1 where there was nothing to compare. */
 int dd_backend_tune_rows(const dd_backend *b, dd_tune_row *rows, int most);
 
 /* One kind of instruction, contractions apart by shape, over all programs of the backend since profiling began. */

@@ -103,9 +103,6 @@ struct dd_instr {
 
 typedef struct dd_profile dd_profile;
 typedef struct dd_tuning dd_tuning;
-/* Code, and libraries with what they allocate, beside what dd_memory_held counts; DM on Fashion-MNIST has 20 MiB of it.
- */
-#define DD_MEMORY_REST ((int64_t)32 << 20)
 
 struct dd_backend {
     const char *name;
@@ -136,7 +133,7 @@ dd_status dd_backend_launch(dd_backend *b, const dd_instr *in, void *scratch);
 double dd_instr_flop(const dd_instr *in);
 /* What was measured for a shape, if it was; adds it, and writes the file. One that is not `lasting` holds for this
  * table and for what dd_backend_remember writes. Does nothing for a table that is full. */
-bool dd_tuning_find(const dd_tuning *t, const char *shape, dd_tune_row *out);
+bool dd_tuning_find(dd_tuning *t, const char *shape, dd_tune_row *out);
 bool dd_tuning_full(const dd_tuning *t);
 void dd_tuning_add(dd_tuning *t, const dd_tune_row *row, bool lasting);
 

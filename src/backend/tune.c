@@ -29,7 +29,7 @@ static const char BUILD[] = "plain";
 struct dd_tuning {
     char path[1024], header[512];
     dd_tune_row row[MOST];
-    bool lasting[MOST];
+    bool lasting[MOST], asked[MOST]; /* asked: by a program of this backend */
     int n;
 };
 
@@ -47,14 +47,20 @@ static void processor(char *out, size_t size)
     if (f) fclose(f);
 }
 
-bool dd_tuning_find(const dd_tuning *t, const char *shape, dd_tune_row *out)
+static int place_of(const dd_tuning *t, const char *shape)
 {
-    for (int i = 0; i < t->n; i++) {
-        if (strcmp(t->row[i].shape, shape) != 0) continue;
-        *out = t->row[i];
-        return true;
-    }
-    return false;
+    for (int i = 0; i < t->n; i++)
+        if (strcmp(t->row[i].shape, shape) == 0) return i;
+    return -1;
+}
+
+bool dd_tuning_find(dd_tuning *t, const char *shape, dd_tune_row *out)
+{
+    const int i = place_of(t, shape);
+    if (i < 0) return false;
+    t->asked[i] = true;
+    *out = t->row[i];
+    return true;
 }
 
 bool dd_tuning_full(const dd_tuning *t)
@@ -64,9 +70,9 @@ bool dd_tuning_full(const dd_tuning *t)
 
 static void keep(dd_tuning *t, const dd_tune_row *row, bool lasting)
 {
-    dd_tune_row known;
-    if (t->n == MOST || dd_tuning_find(t, row->shape, &known)) return;
+    if (t->n == MOST || place_of(t, row->shape) >= 0) return;
     t->lasting[t->n] = lasting;
+    t->asked[t->n] = false;
     t->row[t->n++] = *row;
 }
 
@@ -147,12 +153,14 @@ dd_status dd_backend_tune(dd_backend *b, const char *path)
     snprintf(t->header, sizeof t->header, "attar-tune-1 %s;%s; %d lanes; %s; %s", dd_build_info(), cpu, b->lanes,
              b->tunes, BUILD);
     if (dd_exists(path)) (void)read_file(t, path); /* of another machine: begun anew */
+    if (t->n == MOST) t->n = 0;                    /* so is one that can take no more */
     return DD_OK;
 }
 
 int dd_backend_tune_rows(const dd_backend *b, dd_tune_row *rows, int most)
 {
-    const int n = !b->tuning ? 0 : b->tuning->n < most ? b->tuning->n : most;
-    for (int i = 0; i < n; i++) rows[i] = b->tuning->row[i];
+    int n = 0;
+    for (int i = 0; b->tuning && i < b->tuning->n && n < most; i++)
+        if (b->tuning->asked[i]) rows[n++] = b->tuning->row[i];
     return n;
 }

@@ -135,6 +135,37 @@ void dd_remove_empty(const char *path)
     (void)rmdir(path);
 }
 
+/* Bytes of the path without its last part. */
+static size_t above(const char *path, size_t n)
+{
+    while (n > 0 && path[n - 1] == '/') n--;
+    while (n > 0 && path[n - 1] != '/') n--;
+    return n;
+}
+
+void dd_remove_empty_path(const char *path, size_t keep)
+{
+    char part[PATH_MAX];
+    for (size_t n = strlen(path); n > keep && n < sizeof part; n = above(path, n)) {
+        memcpy(part, path, n);
+        part[n] = '\0';
+        if (rmdir(part) != 0) return;
+    }
+}
+
+size_t dd_existing_part(const char *path)
+{
+    char part[PATH_MAX];
+    size_t n = strlen(path);
+    for (; n > 0; n = above(path, n)) {
+        if (n >= sizeof part) continue;
+        memcpy(part, path, n);
+        part[n] = '\0';
+        if (dd_exists(part)) break;
+    }
+    return n;
+}
+
 dd_status dd_lock_dir(const char *path, int *fd)
 {
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -15,6 +15,10 @@ dd_status dd_write_file(const char *path, const void *data, size_t size);
 dd_status dd_make_dir(const char *path);
 /* Removes the folder if it is empty; otherwise, and if it is not there, nothing happens. */
 void dd_remove_empty(const char *path);
+/* The same for it and the folders above it, down to the first `keep` bytes of the path. */
+void dd_remove_empty_path(const char *path, size_t keep);
+/* Bytes of the longest beginning of the path that is there. */
+size_t dd_existing_part(const char *path);
 /* Keeps other processes that ask for the same folder out until dd_unlock_dir(*fd) or the end of this one; the folder
  * must exist. DD_EEXIST: another process has it; DD_EIO. */
 dd_status dd_lock_dir(const char *path, int *fd);

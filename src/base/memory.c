@@ -96,6 +96,14 @@ dd_status dd_grow(void **p, size_t *cap, size_t need, size_t size)
     return DD_OK;
 }
 
+void dd_shrink(void **p, size_t bytes)
+{
+    void *old = base_of(*p);
+    const size_t was = old ? *(size_t *)old : 0;
+    void *q = old && bytes + BEFORE < was ? realloc(old, bytes + BEFORE) : NULL;
+    if (q) *p = counted(q, bytes + BEFORE, was);
+}
+
 char *dd_strdup(const char *s)
 {
     const size_t n = strlen(s) + 1;

@@ -11,6 +11,8 @@ void dd_free(void *p);
 /* Grows *p (NULL at first, elements of `size`, not zeroed) so that it holds at least `need`; DD_ENOMEM leaves *p valid.
  * Free with dd_free. */
 dd_status dd_grow(void **p, size_t *cap, size_t need, size_t size);
+/* Gives back what *p (of dd_grow) has beyond so many bytes; *p may move. */
+void dd_shrink(void **p, size_t bytes);
 char *dd_strdup(const char *s); /* dd_free */
 /* Test hook: the n-th allocation from now fails (n >= 1); 0 turns it off. */
 void dd_alloc_fail_after(long n);
@@ -19,6 +21,8 @@ void dd_alloc_fail_after(long n);
  * will need later. A function of what was asked for, unlike resident memory, so that decisions by it repeat. */
 void dd_memory_count(int64_t bytes);
 int64_t dd_memory_held(void);
+/* Code, and libraries with what they allocate, beside that; DM on Fashion-MNIST has 20 MiB of it. */
+#define DD_MEMORY_REST ((int64_t)32 << 20)
 /* The most it held since the last call with `restart`. */
 int64_t dd_memory_most(bool restart);
 

@@ -61,6 +61,10 @@ static void print(const dd_tune_row *rows, int n, const char *path, bool json)
     if (json) printf("{\"file\": "), dd_json_text(stdout, path), printf(", \"kernels\": [");
     if (!json) printf("%-64s %10s %10s\n", "convolution", "ours, ms", "oneDNN, ms");
     for (int i = 0; i < n; i++) {
+        if (!json && rows[i].ours == 1 && rows[i].theirs == 1) {
+            printf("%-64s %10s %10s\n", rows[i].shape, "taken", "-");
+            continue;
+        }
         if (!json) {
             printf("%-64s %10.3f %10.3f\n", rows[i].shape, 1e3 * rows[i].ours, 1e3 * rows[i].theirs);
             continue;

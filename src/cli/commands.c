@@ -22,7 +22,7 @@ static const dd_command commands[] = {
      "",
      "say what a run of distill will cost",
      "Takes the options of distill and prints the time, memory and disk that the run would take, from a few iterations "
-     "and epochs measured now. Nothing is written.",
+     "and epochs measured now. Nothing is written but measured kernels (see attar tune).",
      {{"attar plan --data digits --ipc 1 --iterations 1000", "time, memory and disk"},
       {"attar plan --data fashion-mnist --ipc 10 --json", "one JSON object"}},
      dd_distill_flags,
@@ -35,7 +35,7 @@ static const dd_command commands[] = {
      "by shape, with the arithmetic and memory traffic it reaches and the fraction of what this machine's float32 "
      "units "
      "can do (measured; Winograd convolutions may exceed 1, since direct multiplications are counted). Nothing is "
-     "written. distill --profile shows the same of a whole run.",
+     "written but measured kernels. distill --profile shows the same of a whole run.",
      {{"attar profile --data fashion-mnist --ipc 10", "iterations of dm"},
       {"attar profile --data digits --ipc 1 --json", "one JSON object"}},
      dd_distill_flags,

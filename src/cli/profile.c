@@ -65,6 +65,10 @@ void dd_cli_end_profile(dd_backend *b, double seconds)
 void dd_print_profile(FILE *f, const dd_profile_table *t)
 {
     dd_profile_row all = {.name = "all instructions"}, rest = {.name = "between them"};
+    if (!t->rows) {
+        fputs("no instruction was timed: this method makes no iterations\n", f);
+        return;
+    }
     fprintf(f, "\n%-46s %5s %9s %8s %8s %7s %8s\n", "instruction", "%", "seconds", "runs", "GFLOP/s", "of peak",
             "GB/s");
     for (int i = 0; i < t->rows; i++) {

@@ -80,6 +80,7 @@ dd_status dd_gunzip(const void *data, size_t size, size_t limit, const char *wha
         *out = NULL;
         return st;
     }
+    dd_shrink(out, got);
     *out_size = got;
     return DD_OK;
 }

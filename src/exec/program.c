@@ -122,10 +122,11 @@ static dd_status within_limit(const dd_program *p)
                                  dd_workspace_size(p->c.consts)) /
                         mib;
     if (!p->backend->limit || held + more <= limit) return DD_OK;
-    return dd_fail(DD_ENOMEM,
-                   "a program needs %.1f MiB beside %.1f that are in use, and the memory limit is %.1f MiB: more than "
-                   "%.0fM are needed",
-                   more, held, limit, floor(held + more));
+    return dd_fail(
+        DD_ENOMEM,
+        "a program needs %.1f MiB beside %.1f that are taken or set aside (%.0f of them for code and libraries), "
+        "and the memory limit is %.1f MiB: for this one give %.0fM at least",
+        more, held, (double)DD_MEMORY_REST / mib, limit, ceil(held + more));
 }
 
 /* ---- making ---- */

@@ -124,9 +124,10 @@ dd_status dd_checkpoint_save(dd_driver *d)
     digest(e, n, hex);
     digest_entry(&e[n], hex);
     DD_TRY(dd_st_write(e, n + 1, &bytes, &size));
-    if (dd_exists(now)) rename(now, prev); /* losing the older one of two is no failure */
+    if (dd_exists(now) && !d->damaged) rename(now, prev); /* losing the older one of two is no failure */
     const dd_status s = dd_write_file(now, bytes, size);
     dd_free(bytes);
+    d->damaged = d->damaged && s != DD_OK;
     return s;
 }
 
@@ -228,10 +229,10 @@ static bool facts_of(dd_driver *d, const char *path)
     return there;
 }
 
-void dd_checkpoint_facts(dd_driver *d)
+bool dd_checkpoint_facts(dd_driver *d)
 {
     char dir[1024], now[1024], prev[1024];
-    if (paths(d, dir, now, prev, sizeof now) == DD_OK && !facts_of(d, now)) facts_of(d, prev);
+    return paths(d, dir, now, prev, sizeof now) == DD_OK && (facts_of(d, now) || facts_of(d, prev));
 }
 
 dd_status dd_checkpoint_load(dd_driver *d, bool *found)
@@ -249,6 +250,7 @@ dd_status dd_checkpoint_load(dd_driver *d, bool *found)
         }
         snprintf(text, sizeof text, "%.1000s", dd_exists(now) ? dd_last_error() : "");
         s = restore(d, prev);
+        d->damaged = s == DD_OK;
         if (s != DD_OK && text[0]) {
             char also[1000];
             snprintf(also, sizeof also, "%.999s", dd_last_error());

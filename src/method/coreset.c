@@ -87,8 +87,6 @@ static dd_status train_batch(pool *p, const dd_run *r, int64_t first, int64_t n,
 
 static dd_status train_network(pool *p, const dd_run *r, int64_t epochs, dd_key key)
 {
-    const dd_trainer_opts o = {.momentum = 0.9, .weight_decay = 5e-4};
-    DD_TRY(dd_trainer_new(&p->trainer, r->backend, r->net, &o));
     DD_TRY(dd_trainer_reset(p->trainer, dd_key_at(key, "theta", 0)));
     for (int64_t e = 0; e < epochs; e++) {
         dd_key_permutation(dd_key_at(key, "epoch", (uint64_t)e), r->nitems, p->order);
@@ -275,7 +273,7 @@ static dd_status find_rule(const char *name, rule_fn *out)
                    name);
 }
 
-static dd_status enough(const dd_run *r)
+dd_status dd_run_enough(const dd_run *r, const char *way_out)
 {
     const bool held = r->nitems < r->data->train.n;
     for (int64_t c = 0; c < r->data->classes; c++) {
@@ -283,9 +281,9 @@ static dd_status enough(const dd_run *r)
         if (n < r->ipc)
             return dd_fail(DD_EINVAL,
                            "class %s has %" PRId64 " training images%s, fewer than the %" PRId64
-                           " per class asked for; lower ipc%s",
+                           " per class asked for; lower ipc%s%s",
                            r->data->class_names[c], n, held ? " beside the held-out ones" : "", r->ipc,
-                           held ? " or the holdout" : "");
+                           held ? " or the holdout" : "", way_out);
     }
     return DD_OK;
 }
@@ -296,9 +294,23 @@ static void select_random(const dd_run *r, dd_key key, int32_t *items)
         dd_run_sample_class(r, c, r->ipc, dd_key_at(key, "class", (uint64_t)c), items + c * r->ipc);
 }
 
+/* Everything once that will be compiled, so that what does not fit is refused before the work. */
+static dd_status rehearse(pool *p, const dd_run *r, int64_t epochs, dd_key key)
+{
+    const int64_t whole = r->nitems < TRAIN_BATCH ? r->nitems : TRAIN_BATCH, rest = r->nitems % TRAIN_BATCH;
+    for (int64_t i = 0; i < whole; i++) p->order[i] = (int32_t)i;
+    DD_TRY(dd_trainer_reset(p->trainer, key));
+    if (epochs) DD_TRY(train_batch(p, r, 0, whole, key));
+    if (epochs && rest) DD_TRY(train_batch(p, r, 0, rest, key));
+    return embed_class(p, r, 0);
+}
+
 static dd_status select_by(pool *p, const dd_run *r, rule_fn rule, int64_t epochs, dd_key key, int32_t *items)
 {
+    const dd_trainer_opts o = {.momentum = 0.9, .weight_decay = 5e-4};
     DD_TRY(pool_new(p, r));
+    DD_TRY(dd_trainer_new(&p->trainer, r->backend, r->net, &o));
+    if (r->limited) DD_TRY(rehearse(p, r, epochs, key));
     DD_TRY(train_network(p, r, epochs, key));
     for (int64_t c = 0; c < r->data->classes; c++) {
         const int64_t first = r->class_first[c], n = r->class_first[c + 1] - first;
@@ -314,7 +326,7 @@ dd_status dd_coreset_select(const dd_run *r, const char *rule, int64_t train_epo
 {
     rule_fn fn = NULL;
     DD_TRY(find_rule(rule, &fn));
-    DD_TRY(enough(r));
+    DD_TRY(dd_run_enough(r, ""));
     if (!fn) {
         select_random(r, key, items);
         return DD_OK;

@@ -136,16 +136,19 @@ static int64_t divisor_below(int64_t n, int64_t k)
     return k;
 }
 
+enum { CLASSES_TOGETHER, IMAGES_TOGETHER }; /* in r->cut */
+
 /* Fewer classes at a time where memory is limited, where they do not have to pass together. */
 static dd_status build_match(dd_run *r, dm *m, bool apart)
 {
     pass *w = &m->match, least = {.per = 1, .groups = 1};
     /* What one real image needs is taken while the classes are cut, so that it is left for build_embed. */
     dd_status s = apart && r->limited ? pass_build(r, m, &least, false) : DD_OK;
-    while (apart && r->cut[0] > 0 && w->groups > r->cut[0]) w->groups = divisor_below(r->data->classes, w->groups);
+    const int64_t asked = w->groups, before = r->cut[CLASSES_TOGETHER];
+    while (apart && before > 0 && w->groups > before) w->groups = divisor_below(r->data->classes, w->groups);
     while (s == DD_OK) {
         s = pass_build(r, m, w, true);
-        r->cut[0] = w->groups;
+        r->cut[CLASSES_TOGETHER] = w->groups < asked ? w->groups : 0;
         if (s != DD_ENOMEM || !apart || !r->limited || w->groups == 1) break;
         again(w, w->per, divisor_below(r->data->classes, w->groups));
         s = DD_OK;
@@ -157,12 +160,13 @@ static dd_status build_match(dd_run *r, dm *m, bool apart)
 /* The same with real images. */
 static dd_status build_embed(dd_run *r, dm *m, bool apart)
 {
-    if (apart && r->cut[1] > 0 && r->cut[1] < m->embed.per) m->embed.per = r->cut[1];
+    const int64_t asked = m->embed.per, before = r->cut[IMAGES_TOGETHER];
+    if (apart && before > 0 && before < asked) m->embed.per = before;
     for (;;) {
         dd_status s = pass_build(r, m, &m->embed, false);
         m->tail.per = m->batch_real % m->embed.per;
         if (s == DD_OK && m->tail.per) s = pass_build(r, m, &m->tail, false);
-        r->cut[1] = m->embed.per;
+        r->cut[IMAGES_TOGETHER] = m->embed.per < asked ? m->embed.per : 0;
         if (s != DD_ENOMEM || !apart || !r->limited || m->embed.per == 1) return s;
         again(&m->embed, (m->embed.per + 1) / 2, m->embed.groups);
         again(&m->tail, 0, m->tail.groups);
@@ -296,5 +300,16 @@ static void dm_fini(void *state)
 }
 
 const dd_method dd_method_dm = {
-    "dm",   "Distribution matching", "Zhao, Bilen 2023", options, sizeof(dm), 20000, 1, dm_build, dm_iterate, dm_saved,
-    dm_fini};
+    .name = "dm",
+    .title = "Distribution matching",
+    .cite = "Zhao, Bilen 2023",
+    .options = options,
+    .state_size = sizeof(dm),
+    .iterations = 20000,
+    .order = 1,
+    .cuts = {[CLASSES_TOGETHER] = "classes_per_run", [IMAGES_TOGETHER] = "chunk"},
+    .build = dm_build,
+    .iterate = dm_iterate,
+    .saved = dm_saved,
+    .fini = dm_fini,
+};

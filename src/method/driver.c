@@ -33,6 +33,7 @@ static dd_status claim_folder(dd_driver *d)
     if (dd_exists(d->o.out) && !dd_is_dir(d->o.out))
         return dd_fail(DD_EIO, "%s is a file, not a folder; choose another --out", d->o.out);
     d->made = !dd_exists(d->o.out);
+    d->kept = dd_existing_part(d->o.out);
     DD_TRY(dd_make_dir(d->o.out));
     DD_TRY(dd_lock_dir(d->o.out, &d->lock));
     DD_TRY(dd_path_join(config, sizeof config, d->o.out, "config.json"));

@@ -21,6 +21,8 @@ typedef struct dd_driver {
     double held_out; /* fraction of the training data in val */
     int lock;        /* of the output folder; -1: none */
     bool made;       /* the output folder is ours, and empty so far */
+    size_t kept;     /* bytes of its path that were there before */
+    bool damaged;    /* the newest checkpoint could not be read, the one before it could */
     dd_protocol protocol;
     char aug[DD_OPT_TEXT];
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
@@ -35,8 +37,9 @@ typedef struct dd_driver {
     int64_t eval_at, eval_first, eval_of; /* epochs of the evaluation: done, before this part of it, all; of 0: none */
     int64_t started_at;
     double loss_deviation, step_deviation; /* of bf16 from float32 in the first iteration, relative; < 0: unknown */
-    int64_t
-        reserve; /* bytes that the evaluation and the writing of files take beside programs, where memory is limited */
+    /* Bytes held at once: the most so far, and during an evaluation; what evaluations and writing files take beside
+     * programs, where memory is limited. */
+    int64_t most, most_evaluating, reserve;
     dd_distill_result *result;
 } dd_driver;
 
@@ -58,7 +61,7 @@ dd_status dd_driver_probe(dd_driver *d);
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);
 /* Where memory is limited: d->reserve; DD_ENOMEM if a network of the protocol does not fit. */
 dd_status dd_plan_fits(dd_driver *d);
-void dd_plan_finish(const dd_driver *d, dd_distill_plan *out); /* per_iteration is known: fills the sums */
+void dd_plan_finish(dd_driver *d, dd_distill_plan *out); /* per_iteration is known: fills the sums */
 
 /* checkpoint.c: OUT/checkpoint/state.safetensors, the one before it kept as state.prev.safetensors. */
 dd_status dd_checkpoint_save(dd_driver *d);
@@ -66,7 +69,7 @@ int64_t dd_checkpoint_size(const dd_driver *d); /* bytes of tensors in one */
 /* The kernels that a run to be resumed began with, else those of o.tune. */
 dd_status dd_driver_tune(const dd_driver *d, dd_backend *b);
 /* How the run to be resumed had cut its work and what bf16 changed in it, if there is a checkpoint that says so. */
-void dd_checkpoint_facts(dd_driver *d);
+bool dd_checkpoint_facts(dd_driver *d);
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 

@@ -23,8 +23,8 @@ typedef struct dd_run {
     dd_key key;  /* of the run: dd_key_at(key, purpose, index) */
     double loss; /* set by iterate */
     /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
-     * says into how large ones, as the method counts, limited or not, since bits depend on it: build writes it, a
-     * checkpoint keeps it, and a resumed run's build finds it and takes none larger. 0: nothing is known. */
+     * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build
+     * writes it, a checkpoint keeps it, and a resumed run's build finds it and takes none larger. */
     bool limited;
     int64_t cut[DD_CUTS];
     /* Asked now and then by whatever takes long; false: return dd_run_stopped(). NULL: always on. */
@@ -45,10 +45,11 @@ typedef struct dd_saved {
 
 typedef struct dd_method {
     const char *name, *title, *cite;
-    const dd_option *options; /* offsets into the method's state */
-    size_t state_size;        /* zeroed, then options filled in, then build */
-    int64_t iterations;       /* default K; 0: a coreset, build alone makes the set */
-    int order;                /* of derivative */
+    const dd_option *options;  /* offsets into the method's state */
+    size_t state_size;         /* zeroed, then options filled in, then build */
+    int64_t iterations;        /* default K; 0: a coreset, build alone makes the set */
+    int order;                 /* of derivative */
+    const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     dd_status (*build)(dd_run *r, void *state);
     dd_status (*iterate)(dd_run *r, void *state, int64_t it);
     int (*saved)(void *state, dd_saved out[8]); /* returns how many; NULL: none */
@@ -61,6 +62,8 @@ dd_status dd_method_find(const dd_method **out, const char *name);
 
 /* Numbers of n training items of class c, drawn without replacement (again from the start if n exceeds them). */
 void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items);
+/* DD_EINVAL for a class with fewer items than ipc; `way_out` says what else could be done. */
+dd_status dd_run_enough(const dd_run *r, const char *way_out);
 /* Picks ipc items per class into items [classes*ipc] by "random", "herding", "kcenter" or "kmeans", on embeddings of a
  * network trained on r->items for train_epochs (random needs none). DD_EINVAL names a class with fewer items than ipc.
  */

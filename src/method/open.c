@@ -6,6 +6,7 @@
 #include "method/driver_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,11 +114,25 @@ static dd_status name_data(dd_driver *d)
                : dd_fail(DD_EINVAL, "the path of the data has %zu characters, at most %d fit", length, DD_OPT_TEXT - 1);
 }
 
+/* Files and what is made of them are in memory at once for a moment. */
+static dd_status reading_fits(const dd_driver *d)
+{
+    const double mib = 1 << 20;
+    const int64_t needs = dd_memory_most(false) + DD_MEMORY_REST;
+    if (!d->o.memory_limit || needs <= d->o.memory_limit) return DD_OK;
+    return dd_fail(DD_ENOMEM,
+                   "reading the data takes %.1f MiB (%.0f of them for code and libraries), and the memory limit is "
+                   "%.1f MiB: give %.0fM at least",
+                   (double)needs / mib, (double)DD_MEMORY_REST / mib, (double)d->o.memory_limit / mib,
+                   ceil((double)needs / mib));
+}
+
 static dd_status open_data(dd_driver *d)
 {
     if (!d->o.data[0]) return dd_fail(DD_EINVAL, "no data set given; name one with --data");
     DD_TRY(name_data(d));
     DD_TRY(dd_dataset_open(&d->data, d->o.data, &d->o.data_opts));
+    DD_TRY(reading_fits(d));
     if (d->data->warning[0] && d->o.log) d->o.log(d->o.self, d->data->warning);
     const double part = d->o.paper_compatible || !d->o.eval_every ? 0 : d->o.holdout;
     if (d->o.eval_every && !d->o.paper_compatible && part <= 0)
@@ -184,6 +199,7 @@ static dd_status open_run(dd_driver *d)
     d->r.net = d->net;
     d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
     DD_TRY(dd_synset_new(&d->r.syn, d->o.ipc * data->classes, data));
+    for (int64_t i = 0; i < d->r.syn->m; i++) dd_i32(&d->r.syn->labels)[i] = (int32_t)(i / d->o.ipc);
     return dd_tensor_init(&d->best, DD_F32, d->r.syn->images.shape);
 }
 
@@ -191,7 +207,6 @@ static dd_status initialise(dd_driver *d)
 {
     dd_tensor *images = &d->r.syn->images;
     const dd_key key = dd_key_at(d->r.key, "init", 0);
-    for (int64_t i = 0; i < d->r.syn->m; i++) dd_i32(&d->r.syn->labels)[i] = (int32_t)(i / d->o.ipc);
     if (!d->method->iterations) return DD_OK;
     if (strcmp(d->o.init, "noise") == 0) {
         dd_key_fill_normal(key, dd_f32(images), dd_shape_count(images->shape), 0, 1);
@@ -204,7 +219,7 @@ void dd_driver_close(dd_driver *d)
 {
     if (d->method && d->method->fini && d->state) d->method->fini(d->state);
     if (d->metrics) fclose(d->metrics);
-    if (d->made) dd_remove_empty(d->o.out); /* nothing was written: leave nothing */
+    if (d->made) dd_remove_empty_path(d->o.out, d->kept); /* nothing was written: leave nothing */
     dd_unlock_dir(d->lock);
     dd_free(d->state);
     dd_free(d->r.class_first);
@@ -225,6 +240,7 @@ void dd_driver_init(dd_driver *d, const dd_distill_opts *o)
     d->o = *o;
     d->accuracy = d->best_accuracy = d->loss_deviation = d->step_deviation = -1;
     d->lock = -1;
+    dd_memory_most(true);
 }
 
 dd_status dd_driver_open(dd_driver *d)
@@ -235,23 +251,33 @@ dd_status dd_driver_open(dd_driver *d)
     return dd_record_check_names(d);
 }
 
-static void tell_of_cut(const dd_driver *d, const int64_t *before)
+/* `before`: as a run that is resumed had it. */
+static void tell_of_cut(const dd_driver *d, bool resumed, const int64_t *before)
 {
-    if (!before[0] || memcmp(before, d->r.cut, sizeof d->r.cut) == 0 || !d->o.log) return;
-    d->o.log(d->o.self,
-             "memory is shorter than when this run began, so its work is cut into smaller pieces: it goes on, if "
-             "not to the same bits");
+    char line[200];
+    int at = snprintf(line, sizeof line, "the memory limit cuts");
+    bool any = false;
+    for (int i = 0; i < DD_CUTS; i++) {
+        if (d->r.cut[i] == before[i]) continue;
+        at += snprintf(line + at, sizeof line - (size_t)at, "%s %s to %" PRId64, any ? "," : "", d->method->cuts[i],
+                       d->r.cut[i]);
+        any = true;
+    }
+    if (resumed)
+        snprintf(line + at, sizeof line - (size_t)at,
+                 ", further than before: the run goes on, but not to the same bits");
+    if (any && d->o.log) d->o.log(d->o.self, line);
 }
 
 /* Compiles the method beside the room that will be needed when it runs. */
-static dd_status build(dd_driver *d)
+static dd_status build(dd_driver *d, bool resumed)
 {
     int64_t before[DD_CUTS];
     memcpy(before, d->r.cut, sizeof before);
     dd_memory_count(d->reserve);
     const dd_status s = d->method->build(&d->r, d->state);
     dd_memory_count(-d->reserve);
-    if (s == DD_OK) tell_of_cut(d, before);
+    if (s == DD_OK) tell_of_cut(d, resumed, before);
     return s;
 }
 
@@ -263,12 +289,15 @@ dd_status dd_driver_build(dd_driver *d)
                        "%s chooses real images and makes no iterations, so bf16 has nothing to hold: leave out "
                        "--precision",
                        d->method->name);
-    if (d->o.resume) dd_checkpoint_facts(d);
+    if (d->o.baselines && d->o.eval_repeats)
+        DD_TRY(dd_run_enough(&d->r, ", or leave out the random real images beside it by --no-baselines"));
+    const bool resumed = d->o.resume && dd_checkpoint_facts(d);
+    if (!half) DD_TRY(dd_plan_fits(d)); /* before the work of choosing images */
     DD_TRY(initialise(d));
-    if (half) DD_TRY(dd_driver_probe(d)); /* first: the memory of its programs goes with them */
-    DD_TRY(dd_plan_fits(d));
+    if (half) DD_TRY(dd_driver_probe(d)); /* before: the memory of its programs goes with them */
+    if (half) DD_TRY(dd_plan_fits(d));
     if (half) DD_TRY(dd_backend_precision(d->r.backend, "bf16"));
-    DD_TRY(build(d));
+    DD_TRY(build(d, resumed));
     return half ? dd_backend_precision(d->r.backend, "float32") : DD_OK; /* evaluations judge by the same measure */
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a run will cost, measured on its own programs: everything is opened and compiled as for the run, a few
- * iterations are made and a network is trained for a few epochs, and the rest is multiplication. Nothing is written.
- * Memory is what the process has used by then, for a run allocates nothing after its first iteration. Knows what the
- * driver knows. */
+ * iterations are made and a network is trained for a few epochs, and the rest is multiplication. Memory is what the
+ * process has used by then, for programs allocate nothing after their first run, or what will be held later: files that
+ * are written, random images. Knows what the driver knows. */
 #include "base/fs.h"
 #include "method/driver_internal.h"
 
@@ -65,18 +65,42 @@ static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, dou
     return !w->stopped && w->n <= EPOCHS && (w->n < 3 || w->at[w->n - 1] - w->at[0] < patience);
 }
 
-/* One network of the protocol for `epochs` + 1 epochs, tested on the first `items` test images. */
-static dd_status train_one(dd_driver *d, int64_t epochs, int64_t items, stopwatch *w)
+/* One network of the protocol for `epochs` + 1 epochs, tested on the listed images of a split. */
+static dd_status train_and_test(dd_driver *d, int64_t epochs, const dd_split *split, const int32_t *list, int64_t items,
+                                stopwatch *w)
 {
     dd_protocol p = d->protocol;
     dd_eval_result r;
-    int32_t list[MORE_ITEMS];
-    for (int32_t i = 0; i < items; i++) list[i] = i;
     p.epochs = epochs;
     *w = (stopwatch){.d = d, .start = dd_now()};
-    const dd_status s = dd_evaluate(&r, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
-                                    &d->data->test, list, items, &p, 1, dd_key_at(d->r.key, "plan", 0), on_epoch, w);
+    const dd_status s = dd_evaluate(&r, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels, split,
+                                    list, items, &p, 1, dd_key_at(d->r.key, "plan", 0), on_epoch, w);
     return s == DD_EINTERRUPTED && !w->stopped ? DD_OK : s;
+}
+
+/* The same on the first `items` test images. */
+static dd_status train_one(dd_driver *d, int64_t epochs, int64_t items, stopwatch *w)
+{
+    int32_t list[MORE_ITEMS];
+    for (int32_t i = 0; i < items; i++) list[i] = i;
+    return train_and_test(d, epochs, &d->data->test, list, items, w);
+}
+
+/* Begins to watch anew how much is held. */
+static void watch(dd_driver *d)
+{
+    const int64_t most = dd_memory_most(true);
+    if (most > d->most) d->most = most;
+}
+
+/* What random real images take beside an evaluation of them. */
+static int64_t random_room(const dd_driver *d)
+{
+    enum { REST = 4096 }; /* the blocks themselves */
+    const int64_t images = (int64_t)dd_tensor_bytes(&d->r.syn->images), m = d->r.syn->m;
+    if (!d->o.baselines || !d->o.eval_repeats) return 0;
+    return images + (2 * d->nitems + 2 * m) * (int64_t)sizeof(int32_t) +
+           (d->data->classes + 1) * (int64_t)sizeof(int64_t) + REST;
 }
 
 /* Median of the epochs after the first, which touches memory. */
@@ -97,6 +121,7 @@ dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
                   more = tests < MORE_BATCHES * batch ? tests : MORE_BATCHES * batch; /* whole batches: one program */
     stopwatch w;
     if (!d->o.eval_repeats && !d->o.eval_every) return DD_OK;
+    watch(d);
     DD_TRY(train_one(d, EPOCHS, few, &w));
     const double epoch = epoch_seconds(&w);
     DD_TRY(train_one(d, 0, few, &w));
@@ -105,6 +130,7 @@ dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
     const double long_test = dd_now() - w.at[0];
     const double image = more > few && long_test > short_test ? (long_test - short_test) / (double)(more - few)
                                                               : long_test / (double)more;
+    d->most_evaluating = dd_memory_most(false);
     out->per_network = (double)(d->protocol.epochs + 1) * epoch + image * (double)d->data->test.n;
     return DD_OK;
 }
@@ -120,12 +146,13 @@ static int64_t whole_and_rest(int64_t n, int64_t batch)
  */
 static dd_status try_evaluation(dd_driver *d)
 {
+    const int64_t batch = d->protocol.test_batch, random = random_room(d);
     stopwatch w;
-    const int64_t random =
-        d->o.baselines ? (int64_t)dd_tensor_bytes(&d->r.syn->images) + 2 * d->nitems * (int64_t)sizeof(int32_t) : 0;
+    watch(d);
     dd_memory_count(random);
-    dd_memory_most(true);
-    const dd_status s = train_one(d, 0, whole_and_rest(d->data->test.n, d->protocol.test_batch), &w);
+    dd_status s = train_one(d, 0, whole_and_rest(d->data->test.n, batch), &w);
+    if (s == DD_OK && d->o.eval_every && d->nval)
+        s = train_and_test(d, 0, &d->data->train, d->val, whole_and_rest(d->nval, batch), &w);
     const int64_t taken = dd_memory_most(false) - dd_memory_held() + random;
     dd_memory_count(-random);
     if (taken > d->reserve) d->reserve = taken;
@@ -141,6 +168,7 @@ dd_status dd_plan_fits(dd_driver *d)
     const dd_status s = try_evaluation(d);
     if (s != DD_ENOMEM) return s;
     snprintf(why, sizeof why, "%.299s", dd_last_error());
+    if (d->o.resume) return dd_fail(DD_ENOMEM, "the networks of the evaluation do not fit: %s", why);
     return dd_fail(DD_ENOMEM,
                    "the networks of the evaluation do not fit: %s, or distil with --set eval_repeats=0%s and evaluate "
                    "elsewhere",
@@ -154,13 +182,23 @@ static int64_t selections(const dd_driver *d)
     return every ? n / every - d->done / every + (n % every != 0) : 0;
 }
 
-void dd_plan_finish(const dd_driver *d, dd_distill_plan *out)
+/* Resident memory of the run: what it was so far, or with what will be held later. */
+static int64_t peak(dd_driver *d)
+{
+    const int64_t writing = dd_memory_held() + dd_checkpoint_size(d),
+                  random = d->most_evaluating ? d->most_evaluating + random_room(d) : 0;
+    watch(d);
+    const int64_t later = (writing > random ? writing : random) - d->most;
+    return dd_peak_memory() + (later > 0 ? later : 0);
+}
+
+void dd_plan_finish(dd_driver *d, dd_distill_plan *out)
 {
     const int64_t count = dd_shape_count(d->r.syn->images.shape);
     out->iterations = d->o.iterations - d->done;
     out->networks = d->o.eval_repeats * (d->o.baselines ? 2 : 1) + selections(d);
     out->seconds = (double)out->iterations * out->per_iteration + (double)out->networks * out->per_network;
-    out->peak_bytes = dd_peak_memory();
+    out->peak_bytes = peak(d);
     out->disk_bytes = 2 * dd_checkpoint_size(d) + METRICS_LINE * out->iterations +
                       count * (int64_t)(sizeof(float) + 1) + (d->o.eval_every ? count * (int64_t)sizeof(float) : 0);
 }

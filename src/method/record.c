@@ -159,6 +159,18 @@ static void protocol(dd_str *s, const dd_protocol *p)
                 p->name, p->epochs, p->batch, p->lr, p->momentum, p->weight_decay, p->aug);
 }
 
+/* Options that a memory limit lowered: with these values the run repeats without one. */
+static void cuts(const dd_driver *d, dd_str *out)
+{
+    bool any = false;
+    for (int i = 0; i < DD_CUTS; i++) {
+        if (!d->r.cut[i]) continue;
+        dd_str_addf(out, "%s\"%s\": %" PRId64, any ? ", " : "  \"cut_to\": {", d->method->cuts[i], d->r.cut[i]);
+        any = true;
+    }
+    if (any) dd_str_add(out, "},\n");
+}
+
 dd_status dd_record_set(const dd_driver *d, dd_str *out)
 {
     dd_str_addf(out, "{\n  \"format\": \"attar-set-1\",\n  \"attar\": \"%s\",\n  ", dd_version());
@@ -180,7 +192,9 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
                     d->o.precision, d->loss_deviation, d->step_deviation);
     dd_str_add(out, "  \"method_options\": {");
     DD_TRY(rows(out, d->method->options, d->state, "    ", true));
-    dd_str_add(out, "\n  },\n  \"data\": {");
+    dd_str_add(out, "\n  },\n");
+    cuts(d, out);
+    dd_str_add(out, "  \"data\": {");
     pair(out, "name", d->data_name, ", ");
     pair(out, "title", d->data->name, ", ");
     pair(out, "sha256", d->data->sha256, ", ");

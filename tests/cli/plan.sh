@@ -17,6 +17,8 @@ expect 2 'plan: --data is required' plan
 expect 2 '500M or 4G' plan --data digits --memory-limit 3X
 expect 5 'memory limit is 1.0 MiB' plan --data digits --memory-limit 1M
 works 'memory' plan --data digits --ipc 1 --memory-limit 4G --iterations 1
+expect 5 'memory limit is 1.0 MiB' distill --data digits --memory-limit 1M --out not/yet/there
+works 'makes no iterations' profile --data digits --method random --set eval_repeats=0
 expect 2 '' profile --data digits --iterations 0x5
 [ "$(ls)" = "$(printf 'cache\nerr\nout\nplanned')" ] || fail "a plan wrote something: $(ls)"
 

@@ -10,6 +10,10 @@ works "kept in $XDG_CACHE_HOME/attar/kernels.txt" tune $small
 cp "$XDG_CACHE_HOME/attar/kernels.txt" before
 works '"kernels": [{"shape": ' tune $small --json
 cmp before "$XDG_CACHE_HOME/attar/kernels.txt" || fail "known kernels were measured again"
+works 'conv 32x1x8x8 to 16' tune $small
+[ "$(grep -c '^conv[_ ]' out)" -eq "$(grep -c '^conv' "$XDG_CACHE_HOME/attar/kernels.txt")" ] || fail "not all kernels are shown: $(cat out)"
+works 'conv 32x1x8x8 to 8' tune --net convnet:depth=1,width=8 --image 1x8x8 --threads 1
+grep -q 'to 16' out && fail "kernels of another network are shown: $(cat out)"
 expect 2 "3x32x32" tune --image 32
 expect 2 "no folder" tune --no-tune
 expect 2 "no folder" tune --backend ref

@@ -59,6 +59,15 @@ static void every_allocation_may_fail(void **state)
     (void)state;
     void *grown = NULL;
     size_t cap = 0;
+    const int64_t held = dd_memory_held();
+    assert_int_equal(dd_grow(&grown, &cap, 10, 8), DD_OK);
+    memcpy(grown, "kept", 5);
+    dd_shrink(&grown, 8);
+    assert_string_equal(grown, "kept");
+    dd_free(grown);
+    assert_int_equal(dd_memory_held(), held);
+    grown = NULL;
+    cap = 0;
     assert_int_equal(dd_grow(&grown, &cap, 10, 8), DD_OK);
     dd_alloc_fail_after(1);
     const size_t before = cap;

@@ -67,6 +67,30 @@ static void same_file(const dd_distill_opts *a, const dd_distill_opts *b, const 
     dd_free(db);
 }
 
+static bool file_holds(const dd_distill_opts *o, const char *name, const char *text)
+{
+    char path[600];
+    void *bytes;
+    size_t n;
+    dd_path_join(path, sizeof path, o->out, name);
+    assert_int_equal(dd_read_file(path, SIZE_MAX / 2, &bytes, &n), DD_OK);
+    const bool there = strstr(bytes, text) != NULL;
+    dd_free(bytes);
+    return there;
+}
+
+static void damage(const dd_distill_opts *o, const char *name)
+{
+    char path[600];
+    void *bytes;
+    size_t n;
+    dd_path_join(path, sizeof path, o->out, name);
+    assert_int_equal(dd_read_file(path, SIZE_MAX / 2, &bytes, &n), DD_OK);
+    ((char *)bytes)[n / 2] ^= 1;
+    assert_int_equal(dd_write_file(path, bytes, n), DD_OK);
+    dd_free(bytes);
+}
+
 static bool stop_at(void *self, const dd_progress *p)
 {
     return p->iteration != *(int64_t *)self;
@@ -155,6 +179,13 @@ static void refusals_say_what_to_do(void **state)
     o.seed = 5;
     assert_int_equal(dd_distill(&r, &o), DD_EEXIST);
     assert_non_null(strstr(dd_last_error(), "seed=0"));
+    options(&o, *state, "dm", "few");
+    snprintf(o.init, sizeof o.init, "noise");
+    o.ipc = 160;
+    o.eval_repeats = 1;
+    assert_int_equal(dd_distill(&r, &o), DD_EINVAL);
+    assert_non_null(strstr(dd_last_error(), "--no-baselines"));
+    assert_int_equal(r.iterations, 0);
 }
 
 static bool has_row(const dd_profile_table *t, const char *part)
@@ -162,6 +193,28 @@ static bool has_row(const dd_profile_table *t, const char *part)
     for (int i = 0; i < t->rows; i++)
         if (strstr(t->row[i].name, part)) return true;
     return false;
+}
+
+/* A checkpoint that cannot be read is never kept in place of the one before it. */
+static void damaged_checkpoints_do_not_pile_up(void **state)
+{
+    dd_distill_opts whole, o;
+    dd_distill_result r;
+    int64_t at = 4;
+    options(&whole, *state, "dm", "undamaged");
+    assert_int_equal(dd_distill(&r, &whole), DD_OK);
+    options(&o, *state, "dm", "damaged");
+    o.progress = stop_at;
+    o.self = &at;
+    assert_int_equal(dd_distill(&r, &o), DD_EINTERRUPTED);
+    damage(&o, "checkpoint/state.safetensors");
+    o.resume = true;
+    at = 3;
+    assert_int_equal(dd_distill(&r, &o), DD_EINTERRUPTED);
+    damage(&o, "checkpoint/state.safetensors");
+    o.progress = NULL;
+    assert_int_equal(dd_distill(&r, &o), DD_OK);
+    same_file(&whole, &o, "set.safetensors");
 }
 
 /* Fewer images pass at a time where memory is limited, a resumed run cuts its work as it did before, whatever its own
@@ -194,6 +247,8 @@ static void memory_is_limited(void **state)
     cut.memory_limit = 0;
     assert_int_equal(dd_distill(&none, &cut), DD_OK);
     same_file(&o, &cut, "set.safetensors");
+    same_file(&o, &cut, "set.json"); /* which says how to do without a limit */
+    assert_true(file_holds(&o, "set.json", "\"cut_to\": {"));
     assert_int_equal(dd_path_join(o.out, sizeof o.out, ((place *)*state)->dir, "none"), DD_OK);
     o.memory_limit = 1 << 20;
     assert_int_equal(dd_distill(&none, &o), DD_ENOMEM);
@@ -217,6 +272,7 @@ static void a_limit_refuses_early_or_never(void **state)
         o.iterations = 2;
         o.eval_repeats = 1;
         o.eval_epochs = 1;
+        o.eval_every = 2; /* on 143 images, tested on 360: other rests of a batch of 100 */
         o.baselines = true;
         o.memory_limit = limit;
         const dd_status s = dd_distill(&r, &o);
@@ -246,6 +302,7 @@ int main(void)
         cmocka_unit_test(every_method_makes_a_set_and_resumes),
         cmocka_unit_test(the_best_set_is_kept_and_selection_resumes),
         cmocka_unit_test(refusals_say_what_to_do),
+        cmocka_unit_test(damaged_checkpoints_do_not_pile_up),
         cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(a_limit_refuses_early_or_never),
         cmocka_unit_test(divergence_keeps_the_checkpoint),

@@ -63,10 +63,8 @@ static double fastest(dd_backend *b, const dd_instr *in, void *scratch, double e
     return best;
 }
 
-enum { NO_ROOM = -2 };
-
-/* Prepared by `library` or by ours, with operands in fresh memory; ours in blocks where it can be. < 0: a run failed,
- * or NO_ROOM below the limit of memory. */
+/* Prepared by `library` or by ours, with operands in fresh memory; ours in blocks where it can be. < 0: it could
+ * not be, or not below the limit of memory. */
 static double measure(dd_backend *b, dd_instr in, bool library, double enough)
 {
     dd_workspace memory[4] = {{0}};
@@ -80,7 +78,6 @@ static double measure(dd_backend *b, dd_instr in, bool library, double enough)
     double took = -1;
     const size_t bytes[4] = {bytes_of(&in.dst), bytes_of(&in.src[0]), bytes_of(&in.src[1]), in.scratch + sizeof(float)};
     bool ok = ready && fits(b, bytes);
-    if (ready && !ok) took = NO_ROOM;
     for (int i = 0; i < 4 && ok; i++) ok = dd_workspace_init(&memory[i], bytes[i]) == DD_OK;
     if (ok && library && !in.state) { /* oneDNN has none, and the reference kernel is slow */
         took = DBL_MAX;
@@ -123,9 +120,9 @@ bool dd_cpu_prefers_library(dd_backend *b, const dd_instr *in)
             row.ours = fmin(row.ours, measure(b, apart, false, DBL_MAX)); /* another process may have had the cores */
             row.theirs = fmin(row.theirs, measure(b, apart, true, DBL_MAX));
         }
-        const bool room = row.ours > NO_ROOM && row.theirs > NO_ROOM;
+        const bool lasting = row.ours > 0 && row.theirs > 0;
         if (row.ours <= 0 || row.theirs <= 0 || row.theirs == DBL_MAX) row.ours = row.theirs = 1; /* known: ours */
-        dd_tuning_add(b->tuning, &row, room);
+        dd_tuning_add(b->tuning, &row, lasting);
         if (!dd_tuning_find(b->tuning, row.shape, &row)) return false; /* what another process found first counts */
     }
     return row.theirs < margin * row.ours;

@@ -48,10 +48,18 @@ static dd_kept_weights *first_of(const dd_kept *k, const dd_kept_form *form)
     return NULL;
 }
 
-void dd_kept_leave(dd_kept *k, const dd_kept_form *form)
+void dd_kept_leave(dd_kept *k, const dd_kept_form *form, bool stays)
 {
     dd_kept_weights *first = first_of(k, form);
-    if (first) first->users--;
+    if (!first || --first->users > 0 || stays) return;
+    size_t n = 0;
+    for (size_t i = 0; i < k->n; i++) {
+        if (same(&k->entry[i]->form, form))
+            drop(k->entry[i]);
+        else
+            k->entry[n++] = k->entry[i];
+    }
+    k->n = n;
 }
 
 dd_status dd_kept_reserve(dd_kept *k, const dd_kept_form *form, size_t floats, size_t room, int most)

@@ -31,8 +31,8 @@ void dd_kept_close(dd_kept *k);
 /* While preparing: one more user of the form. Makes room for it, up to `most` of the same form and to a few. DD_ENOMEM.
  */
 dd_status dd_kept_reserve(dd_kept *k, const dd_kept_form *form, size_t floats, size_t room, int most);
-/* One user less. The room stays for the next. */
-void dd_kept_leave(dd_kept *k, const dd_kept_form *form);
+/* One user less. The room stays for the next, or goes with the last user. */
+void dd_kept_leave(dd_kept *k, const dd_kept_form *form, bool stays);
 /* While running: these weights in the form (->valid), or the place of those used longest ago, to be filled into ->made
  * and confirmed. There is one for every form that was reserved. */
 dd_kept_weights *dd_kept_find(dd_kept *k, const dd_kept_form *form, const float *weights);

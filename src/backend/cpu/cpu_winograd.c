@@ -236,12 +236,13 @@ typedef struct user {
     dd_cpu_state base;
     dd_kept *kept;
     dd_kept_form form;
+    bool limited;
 } user;
 
 static void leave(dd_cpu_state *s)
 {
     user *u = (user *)(void *)s;
-    dd_kept_leave(u->kept, &u->form);
+    dd_kept_leave(u->kept, &u->form, !u->limited);
     dd_free(u);
 }
 
@@ -250,7 +251,7 @@ static bool become_user(dd_backend *b, dd_instr *in, const dd_wino *z, const dd_
     dd_kept *kept = ((const dd_cpu *)b->self)->kept;
     user *u = dd_alloc(1, sizeof *u);
     if (!u) return false;
-    *u = (user){{leave}, kept, *form};
+    *u = (user){{leave}, kept, *form, b->limit > 0};
     in->state = u;
     /* Where memory is limited, convolutions of one form take turns in one place. */
     if (dd_kept_reserve(kept, form, (size_t)(z->c * z->o * DD_WINO_TAPS), (size_t)(DD_WINO_POINTS * z->u_step),
