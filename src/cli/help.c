@@ -34,6 +34,8 @@ static const row environment[] = {
     {"XDG_DATA_HOME, XDG_DATA_DIRS", "data folders searched next, before /usr/share/datasets"},
     {"NO_COLOR", "honoured: attar never writes colours"},
     {"OMP_NUM_THREADS", "threads used when --threads is 0"},
+    {"OMP_WAIT_POLICY", "passive unless set: threads that wait for others sleep, which is as fast and spares the other "
+                        "programs of a busy machine"},
 };
 
 void dd_wrap(FILE *f, const char *text, int indent, int column)

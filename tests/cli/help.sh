@@ -11,6 +11,8 @@ for c in distill plan profile eval baseline train info export data methods nets 
     works 'Examples:' $c --help
 done
 works '.SH EXIT STATUS' help --man
+env -u OMP_WAIT_POLICY OMP_DISPLAY_ENV=true "$ATTAR" --version 2>&1 | grep -q "OMP_WAIT_POLICY *= *'PASSIVE'" || fail 'waiting threads spin'
+OMP_WAIT_POLICY=active OMP_DISPLAY_ENV=true "$ATTAR" --version 2>&1 | grep -q "OMP_WAIT_POLICY *= *'ACTIVE'" || fail 'the policy asked for is not kept'
 works 'ATTAR_DATA' help --man
 for s in bash zsh fish; do works eval help --completion $s; done
 "$ATTAR" help --completion bash >attar.bash && { ! command -v bash >/dev/null || bash -n attar.bash; } || fail 'bash completion'
