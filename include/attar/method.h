@@ -35,11 +35,11 @@ typedef struct dd_distill_opts {
     int64_t seed;                /* 0 */
     int64_t iterations;          /* -1: the method's own default */
     char net[DD_OPT_TEXT];       /* "convnet" */
-    char init[DD_OPT_TEXT];      /* "real" | "noise" | "herding" | "kcenter" | "kmeans" */
-    char aug[DD_OPT_TEXT];       /* "auto": the DSA list of the data set */
+    char init[DD_OPT_TEXT];      /* "auto": the method's | "real" | "noise" | "herding" | "kcenter" | "kmeans" */
+    char aug[DD_OPT_TEXT];       /* "auto": the method's, else the DSA list of the data set */
     int64_t eval_every;          /* iterations; 0: only at the end */
     int64_t eval_repeats;        /* networks a final evaluation, 3 */
-    char protocol[DD_OPT_TEXT];  /* "dsa" */
+    char protocol[DD_OPT_TEXT];  /* "auto": the method's */
     int64_t eval_epochs;         /* -1: the protocol's */
     double holdout;              /* fraction of the training data held out for selection, 0.1 */
     bool paper_compatible;       /* select on the test set, hold nothing out */
@@ -100,6 +100,15 @@ struct dd_distill_plan {
  * DD_EINVAL for o->resume.
  */
 dd_status dd_distill_estimate(dd_distill_plan *out, const dd_distill_opts *o);
+
+/* Loss and gradients of one step of o->method, without making it, from numbers in the safetensors file `from` into the
+ * file `to`; how to compare with another implementation (docs/compare.md). `from` holds syn [M,C,H,W], class-major with
+ * o->ipc images a class, and what the method needs of real [classes*B,C,H,W] (the real batch, class-major), theta [P]
+ * and target [P] (networks), aug [rows,DD_AUG_PARAMS] and index [steps,batch] (I32); what is missing is drawn from
+ * o->seed. Images are taken in the space they are in. `to` gets loss and, each in the type computed in, the gradients:
+ * images, labels, lr. type: "float32" or "float64". o->data and the options of evaluations do not matter.
+ * DD_EFORMAT, DD_EINVAL: what does not fit; DD_EUNSUPPORTED: a method without gradient; errors of dd_distill. */
+dd_status dd_gradient(double *loss, const dd_distill_opts *o, const char *from, const char *to, const char *type);
 
 #ifdef __cplusplus
 }

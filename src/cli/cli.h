@@ -134,6 +134,7 @@ dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_train(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_tune(const dd_command *c, int argc, char **argv);
+dd_status dd_cmd_grad(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_info(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_export(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_data(const dd_command *c, int argc, char **argv);
@@ -141,5 +142,5 @@ dd_status dd_cmd_ops(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv);
 extern const dd_option dd_distill_flags[], dd_eval_flags[], dd_baseline_flags[], dd_train_flags[], dd_tune_flags[],
-    dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[];
+    dd_grad_flags[], dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[];
 #endif

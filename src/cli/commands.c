@@ -82,6 +82,16 @@ static const dd_command commands[] = {
       {"attar tune --image 3x32x32 --threads 1", "the usual ConvNet-3 on one thread"}},
      dd_tune_flags,
      dd_cmd_tune},
+    {"grad",
+     "IN OUT",
+     "write the gradient of one step of a method",
+     "Reads synthetic images, a real batch, a network and augmentation draws from a safetensors file, and writes the "
+     "method's loss and its gradients to another, in float32 or float64: for comparing with any other implementation. "
+     "docs/compare.md says what the files hold.",
+     {{"attar grad --method dsa --ipc 10 in.safetensors out.safetensors", "images of ten a class, as in.safetensors has"},
+      {"attar grad --method dc --type float64 --backend ref in.safetensors out.safetensors", "by the plain reference"}},
+     dd_grad_flags,
+     dd_cmd_grad},
     {"info",
      "DIR",
      "show what a synthetic set holds",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One epoch of training and one pass of testing, shared by evaluation and ordinary training.
- * Knows nn, data, tensor, base; seen by eval/ only. */
+ * One epoch of training and one pass of testing, shared by evaluation, ordinary training and methods that train a
+ * network on their set. Knows nn, data, tensor, base. */
 #ifndef ATTAR_EVAL_FIT_H
 #define ATTAR_EVAL_FIT_H
 #include "attar/eval.h"

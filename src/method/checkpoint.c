@@ -128,6 +128,8 @@ dd_status dd_checkpoint_save(dd_driver *d)
     const dd_status s = dd_write_file(now, bytes, size);
     dd_free(bytes);
     d->damaged = d->damaged && s != DD_OK;
+    d->saved_at = dd_now();
+    if (s == DD_OK) d->saved = d->done;
     return s;
 }
 

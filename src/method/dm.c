@@ -6,7 +6,7 @@
  * with one augmentation drawn per class for both. Real images pass in chunks, so memory does not grow with batch_real;
  * synthetic images pass a few classes at a time. Knows graph, exec, nn, data. */
 #include "base/memory.h"
-#include "method/method_internal.h"
+#include "method/feed.h"
 #include "nn/train_step.h"
 
 #include <inttypes.h>
@@ -17,7 +17,8 @@
 typedef struct pass {
     dd_program *p;
     int64_t groups, per;
-    dd_tensor x, aug, means, loss, grad; /* means [groups,F]: written by embed, read by match */
+    dd_feed in;
+    dd_tensor means, loss, grad; /* means [groups,F]: written by embed, read by match */
 } pass;
 
 typedef struct dm {
@@ -25,10 +26,9 @@ typedef struct dm {
     int64_t batch_real, chunk, classes_per_run;
     bool siamese;
     pass embed, tail, match;
-    dd_tensor theta, speed, grad;
-    float *target;  /* [classes,F] */
-    int32_t *items; /* [classes,batch_real] */
-    float *params;  /* [classes,DD_AUG_PARAMS] one draw a class */
+    dd_tensor theta, target, speed, grad; /* target [classes,F] */
+    int32_t *items;                       /* [classes,batch_real] */
+    float *params;                        /* [classes,DD_AUG_PARAMS] one draw a class */
 } dm;
 
 static const dd_option options[] = {
@@ -47,8 +47,7 @@ static const dd_option options[] = {
 static void pass_fini(pass *w)
 {
     dd_program_free(w->p);
-    dd_tensor_fini(&w->x);
-    dd_tensor_fini(&w->aug);
+    dd_feed_fini(&w->in);
     dd_tensor_fini(&w->means);
     dd_tensor_fini(&w->loss);
     dd_tensor_fini(&w->grad);
@@ -57,13 +56,11 @@ static void pass_fini(pass *w)
 /* Mean embedding of each group as [groups,F]; x receives the images. */
 static dd_val mean_features(const dd_run *r, dd_graph *g, const pass *w, dd_val *x)
 {
-    const dd_dataset *d = r->data;
-    const int64_t n = w->groups * w->per, f = dd_net_features(r->net);
-    const dd_val theta = dd_input(g, "theta", DD_F32, DD_SHAPE(dd_net_size(r->net)));
-    *x = dd_input(g, "x", DD_F32, DD_SHAPE(n, d->c, d->h, d->w));
-    dd_val seen = *x;
-    if (r->aug.list) seen = dd_augment(g, r->aug, *x, dd_input(g, "aug", DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
-    const dd_net_out out = dd_net_apply(g, r->net, theta, seen, (dd_val){0});
+    const int64_t f = dd_net_features(r->net);
+    const dd_val theta = dd_input(g, "theta", r->dtype, DD_SHAPE(dd_net_size(r->net)));
+    const dd_fed in = dd_feed_inputs(g, r, w->groups * w->per, false);
+    const dd_net_out out = dd_net_apply(g, r->net, theta, in.seen, (dd_val){0});
+    *x = in.x;
     const dd_val grouped = dd_reshape(g, out.features, DD_SHAPE(w->groups, w->per, f));
     return dd_reshape(g, dd_mean(g, grouped, 2), DD_SHAPE(w->groups, f));
 }
@@ -71,21 +68,17 @@ static dd_val mean_features(const dd_run *r, dd_graph *g, const pass *w, dd_val 
 /* Before the program, whose memory is refused by what is held then. */
 static dd_status pass_tensors(const dd_run *r, pass *w, bool match)
 {
-    const dd_dataset *d = r->data;
-    const int64_t n = w->groups * w->per;
-    DD_TRY(dd_tensor_init(&w->x, DD_F32, DD_SHAPE(n, d->c, d->h, d->w)));
-    DD_TRY(dd_tensor_init(&w->aug, DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
-    DD_TRY(dd_tensor_init(&w->means, DD_F32, DD_SHAPE(w->groups, dd_net_features(r->net))));
+    DD_TRY(dd_feed_init(&w->in, r, w->groups * w->per, false));
+    DD_TRY(dd_tensor_init(&w->means, r->dtype, DD_SHAPE(w->groups, dd_net_features(r->net))));
     if (!match) return DD_OK;
-    DD_TRY(dd_tensor_init(&w->loss, DD_F32, DD_SCALAR));
-    return dd_tensor_init(&w->grad, DD_F32, w->x.shape);
+    DD_TRY(dd_tensor_init(&w->loss, r->dtype, DD_SCALAR));
+    return dd_tensor_init(&w->grad, r->dtype, w->in.x.shape);
 }
 
 static dd_status pass_bind(const dd_run *r, const dm *m, pass *w, bool match)
 {
     DD_TRY(dd_bind(w->p, "theta", &m->theta));
-    DD_TRY(dd_bind(w->p, "x", &w->x));
-    if (r->aug.list) DD_TRY(dd_bind(w->p, "aug", &w->aug));
+    DD_TRY(dd_feed_bind(&w->in, r, w->p));
     DD_TRY(dd_bind(w->p, "means", &w->means));
     if (!match) return DD_OK;
     DD_TRY(dd_bind(w->p, "loss", &w->loss));
@@ -100,7 +93,7 @@ static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
     dd_val x, grad;
     const dd_val mean = mean_features(r, g, w, &x);
     if (match) {
-        const dd_val target = dd_input(g, "means", DD_F32, DD_SHAPE(w->groups, dd_net_features(r->net)));
+        const dd_val target = dd_input(g, "means", r->dtype, DD_SHAPE(w->groups, dd_net_features(r->net)));
         const dd_val loss = dd_sum_all(g, dd_square(g, dd_sub(g, target, mean)));
         dd_grad(g, loss, 1, &x, &grad);
         dd_output(g, "loss", loss);
@@ -185,52 +178,42 @@ static dd_status dm_build(dd_run *r, void *state)
     m->tail.groups = 1;
     m->match.groups = mixed ? classes : classes_together(r, m);
     m->match.per = r->ipc;
-    DD_TRY(dd_tensor_init(&m->theta, DD_F32, DD_SHAPE(dd_net_size(r->net))));
+    DD_TRY(dd_tensor_init(&m->theta, r->dtype, DD_SHAPE(dd_net_size(r->net))));
+    DD_TRY(dd_tensor_init(&m->target, r->dtype, DD_SHAPE(classes, f)));
     DD_TRY(dd_tensor_init(&m->speed, DD_F32, r->syn->images.shape));
-    DD_TRY(dd_tensor_init(&m->grad, DD_F32, r->syn->images.shape));
-    m->target = dd_alloc((size_t)(classes * f), sizeof *m->target);
+    DD_TRY(dd_tensor_init(&m->grad, r->dtype, r->syn->images.shape));
     m->items = dd_alloc((size_t)(classes * m->batch_real), sizeof *m->items);
     m->params = dd_alloc((size_t)classes * DD_AUG_PARAMS, sizeof *m->params);
-    if (!m->target || !m->items || !m->params)
+    if (!m->items || !m->params)
         return dd_fail(DD_ENOMEM, "out of memory for the embeddings of %" PRId64 " classes", classes);
     DD_TRY(build_match(r, m, !mixed)); /* first: it needs more an image */
     return build_embed(r, m, !mixed);
 }
 
-/* Augmentation of `n` images of class c into the rows of aug: the class's draw, or a draw of its own for each, by its
- * number from `first` on. */
-static void fill_aug(const dd_run *r, const dm *m, int64_t c, int64_t n, dd_key key, const char *purpose, int64_t first,
-                     float *aug)
+/* The draw that images of class c share, if they do. */
+static const float *shared(const dm *m, int64_t c)
 {
-    const dd_image im = {r->data->c, r->data->h, r->data->w};
-    for (int64_t i = 0; r->aug.list && i < n; i++, aug += DD_AUG_PARAMS)
-        if (m->siamese)
-            memcpy(aug, m->params + c * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *aug);
-        else
-            dd_aug_draw(r->aug, im, dd_key_at(key, purpose, (uint64_t)(first + i)), false, 1, aug);
+    return m->siamese ? m->params + c * DD_AUG_PARAMS : NULL;
 }
 
 /* Runs w on `per` items from `at` on of each class c0 .. c0+groups-1 and adds their share to the class means. */
 static dd_status embed_chunk(const dd_run *r, dm *m, pass *w, int64_t c0, int64_t at, dd_key key)
 {
-    const int64_t f = dd_net_features(r->net), size = r->data->c * r->data->h * r->data->w;
     for (int64_t k = 0; k < w->groups; k++) {
-        const int64_t row = k * w->per;
-        dd_data_batch(r->data, &r->data->train, m->items + (c0 + k) * m->batch_real + at, w->per,
-                      dd_f32(&w->x) + row * size);
-        fill_aug(r, m, c0 + k, w->per, key, "aug real", (c0 + k) * m->batch_real + at,
-                 dd_f32(&w->aug) + row * DD_AUG_PARAMS);
+        const int64_t first = (c0 + k) * m->batch_real + at;
+        dd_feed_items(&w->in, r, k * w->per, m->items + first, w->per);
+        dd_feed_augment(&w->in, r, k * w->per, w->per, shared(m, c0 + k), key, "aug real", first);
     }
     DD_TRY(dd_exec(w->p));
-    const float share = (float)w->per / (float)m->batch_real;
-    for (int64_t i = 0; i < w->groups * f; i++) m->target[c0 * f + i] += share * dd_f32(&w->means)[i];
+    dd_tensor means = dd_tensor_rows(&m->target, c0, w->groups);
+    dd_add_scaled(&means, (double)w->per / (double)m->batch_real, &w->means);
     return DD_OK;
 }
 
 static dd_status embed_real(const dd_run *r, dm *m, dd_key key)
 {
-    const int64_t classes = r->data->classes, f = dd_net_features(r->net);
-    memset(m->target, 0, (size_t)(classes * f) * sizeof *m->target);
+    const int64_t classes = r->data->classes;
+    dd_set_zero(&m->target);
     for (int64_t c = 0; c < classes; c++)
         dd_run_sample_class(r, c, m->batch_real, dd_key_at(key, "real", (uint64_t)c), m->items + c * m->batch_real);
     for (int64_t c = 0; c < classes; c += m->embed.groups) {
@@ -244,38 +227,48 @@ static dd_status embed_real(const dd_run *r, dm *m, dd_key key)
 /* Loss and gradient on the synthetic images, a few classes at a time. */
 static dd_status match_syn(dd_run *r, dm *m, dd_key key)
 {
-    const int64_t classes = r->data->classes, f = dd_net_features(r->net);
-    const int64_t size = r->ipc * r->data->c * r->data->h * r->data->w; /* pixels of a class */
     pass *w = &m->match;
     double loss = 0;
-    for (int64_t c = 0; c < classes; c += w->groups) {
+    for (int64_t c = 0; c < r->data->classes; c += w->groups) {
+        const int64_t first = c * r->ipc, n = w->groups * r->ipc;
+        const dd_tensor means = dd_tensor_rows(&m->target, c, w->groups);
+        dd_tensor grad = dd_tensor_rows(&m->grad, first, n);
         for (int64_t k = 0; k < w->groups; k++)
-            fill_aug(r, m, c + k, r->ipc, key, "aug syn", (c + k) * r->ipc,
-                     dd_f32(&w->aug) + k * r->ipc * DD_AUG_PARAMS);
-        memcpy(w->x.data, dd_f32(&r->syn->images) + c * size, (size_t)(w->groups * size) * sizeof(float));
-        memcpy(w->means.data, m->target + c * f, (size_t)(w->groups * f) * sizeof(float));
+            dd_feed_augment(&w->in, r, k * r->ipc, r->ipc, shared(m, c + k), key, "aug syn", (c + k) * r->ipc);
+        dd_feed_synthetic(&w->in, r, 0, first, n);
+        DD_TRY(dd_tensor_copy(&w->means, &means));
         DD_TRY(dd_exec(w->p));
-        memcpy(dd_f32(&m->grad) + c * size, w->grad.data, (size_t)(w->groups * size) * sizeof(float));
-        loss += (double)dd_f32(&w->loss)[0];
+        DD_TRY(dd_tensor_copy(&grad, &w->grad));
+        loss += dd_scalar(&w->loss);
     }
     r->loss = loss;
     return DD_OK;
 }
 
+static dd_status dm_gradient(dd_run *r, void *state, dd_key key)
+{
+    dm *m = state;
+    DD_TRY(dd_draw_network(r, dd_key_at(key, "theta", 0), &m->theta));
+    DD_TRY(dd_draw_classes(r, key, m->params));
+    DD_TRY(embed_real(r, m, key));
+    return match_syn(r, m, key);
+}
+
 static dd_status dm_iterate(dd_run *r, void *state, int64_t it)
 {
     dm *m = state;
-    const dd_key key = dd_key_at(r->key, "dm", (uint64_t)it);
-    const dd_image im = {r->data->c, r->data->h, r->data->w};
-    DD_TRY(dd_net_init(r->net, &m->theta, dd_key_at(key, "theta", 0)));
-    for (int64_t c = 0; c < r->data->classes && r->aug.list; c++)
-        dd_aug_draw(r->aug, im, dd_key_at(key, "aug", (uint64_t)c), true, 1, m->params + c * DD_AUG_PARAMS);
-    DD_TRY(embed_real(r, m, key));
-    DD_TRY(match_syn(r, m, key));
+    DD_TRY(dm_gradient(r, m, dd_key_at(r->key, "dm", (uint64_t)it)));
     if (!isfinite(r->loss)) return DD_OK; /* the driver says what happened; the images stay as they were */
     dd_sgd_update(dd_f32(&r->syn->images), dd_f32(&m->speed), dd_f32(&m->grad), dd_shape_count(m->grad.shape),
                   m->lr_img, m->momentum_img, 0);
     return DD_OK;
+}
+
+static int dm_gradients(void *state, dd_saved out[8])
+{
+    dm *m = state;
+    out[0] = (dd_saved){"images", &m->grad};
+    return 1;
 }
 
 static int dm_saved(void *state, dd_saved out[8])
@@ -292,9 +285,9 @@ static void dm_fini(void *state)
     pass_fini(&m->tail);
     pass_fini(&m->match);
     dd_tensor_fini(&m->theta);
+    dd_tensor_fini(&m->target);
     dd_tensor_fini(&m->speed);
     dd_tensor_fini(&m->grad);
-    dd_free(m->target);
     dd_free(m->items);
     dd_free(m->params);
 }
@@ -311,5 +304,7 @@ const dd_method dd_method_dm = {
     .build = dm_build,
     .iterate = dm_iterate,
     .saved = dm_saved,
+    .gradient = dm_gradient,
+    .gradients = dm_gradients,
     .fini = dm_fini,
 };

@@ -115,8 +115,8 @@ static dd_status interrupted(const dd_driver *d)
     if (dd_path_join(state, sizeof state, d->o.out, "checkpoint/state.safetensors") == DD_OK && dd_exists(state))
         return dd_fail(DD_EINTERRUPTED,
                        "interrupted after iteration %" PRId64 " of %" PRId64
-                       "; a checkpoint is in %s, the same command with --resume goes on",
-                       d->done, d->o.iterations, d->o.out);
+                       "; the checkpoint in %s is of iteration %" PRId64 ", the same command with --resume goes on",
+                       d->done, d->o.iterations, d->o.out, d->saved);
     return dd_fail(DD_EINTERRUPTED,
                    "interrupted before the first checkpoint; the same command with --resume begins again in %s",
                    d->o.out);
@@ -153,7 +153,7 @@ static dd_status diverged(dd_driver *d)
                    at, kept);
 }
 
-enum { WARM = 1, ENOUGH = 4 };
+enum { WARM = 1, ENOUGH = 4, LOSS_SECONDS = 300 }; /* a kill costs no more than the last, or one iteration */
 
 /* Iteration n of this process took so many seconds; tells what the run will cost once some are known, the first apart.
  */
@@ -184,11 +184,13 @@ static dd_status iterate(dd_driver *d)
 {
     dd_distill_plan plan = {0};
     DD_TRY(prepare(d, &plan));
-    d->started = dd_now();
-    d->started_at = d->done;
+    d->started = d->saved_at = dd_now();
+    d->started_at = d->saved = d->done;
     while (d->done < d->o.iterations) {
         const double start = dd_now();
-        DD_TRY(d->method->iterate(&d->r, d->state, d->done));
+        const dd_status made = d->method->iterate(&d->r, d->state, d->done);
+        if (made == DD_EINTERRUPTED) return interrupted(d); /* in the middle of an iteration, which is lost */
+        DD_TRY(made);
         const double took = dd_now() - start;
         d->done++;
         if (!isfinite(d->r.loss) || !finite_images(d)) return diverged(d);
@@ -201,7 +203,8 @@ static dd_status iterate(dd_driver *d)
         }
         if (d->o.plan) announce(d, &plan, d->done - d->started_at, took);
         const bool go_on = dd_driver_report(d);
-        if (!go_on || last || d->done % d->o.checkpoint_every == 0) DD_TRY(dd_checkpoint_save(d));
+        const bool due = d->done % d->o.checkpoint_every == 0 || dd_now() - d->saved_at > LOSS_SECONDS;
+        if (!go_on || last || due) DD_TRY(dd_checkpoint_save(d));
         if (!go_on) return interrupted(d);
     }
     return DD_OK;

@@ -33,6 +33,8 @@ typedef struct dd_driver {
     int64_t best_at;
     double started, accuracy;
     double planning; /* seconds spent on knowing the costs */
+    int64_t saved;   /* iterations finished when the last checkpoint was written */
+    double saved_at; /* and when that was */
     double eval_started;
     int64_t eval_at, eval_first, eval_of; /* epochs of the evaluation: done, before this part of it, all; of 0: none */
     int64_t started_at;

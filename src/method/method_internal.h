@@ -7,6 +7,13 @@
 
 enum { DD_CUTS = 2 };
 
+/* Draws that come from outside, so that a gradient can be compared: what is there takes the place of the run's own. */
+typedef struct dd_given {
+    const dd_tensor *theta, *target; /* F32 [P]: the network, and where an expert went from it */
+    const dd_tensor *aug;            /* F32 [rows,DD_AUG_PARAMS], a row a class or, in unrolled steps, an image */
+    const dd_tensor *index;          /* I32 [steps,batch]: the images of each step */
+} dd_given;
+
 /* One run, owned by the driver; methods read it and improve r->syn. */
 typedef struct dd_run {
     const dd_dataset *data;
@@ -22,6 +29,8 @@ typedef struct dd_run {
     dd_aug aug;
     dd_key key;  /* of the run: dd_key_at(key, purpose, index) */
     double loss; /* set by iterate */
+    dd_dtype dtype; /* of the method's arithmetic: DD_F32, but for comparisons in double */
+    const dd_given *given; /* NULL in a run */
     /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
      * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build
      * writes it, a checkpoint keeps it, and a resumed run's build finds it and takes none larger. */
@@ -49,10 +58,15 @@ typedef struct dd_method {
     size_t state_size;         /* zeroed, then options filled in, then build */
     int64_t iterations;        /* default K; 0: a coreset, build alone makes the set */
     int order;                 /* of derivative */
+    const char *init, *aug, *protocol; /* what "auto" is for it; NULL: real, the DSA list of the data set, dsa */
     const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     dd_status (*build)(dd_run *r, void *state);
     dd_status (*iterate)(dd_run *r, void *state, int64_t it);
     int (*saved)(void *state, dd_saved out[8]); /* returns how many; NULL: none */
+    /* For attar grad: r->loss and the gradients of one step from r->syn as it is, without a step; and where they are,
+     * named as the set's tensors ("images", "labels", "lr"). NULL: it makes no gradient. */
+    dd_status (*gradient)(dd_run *r, void *state, dd_key key);
+    int (*gradients)(void *state, dd_saved out[8]);
     void (*fini)(void *state);
 } dd_method;
 

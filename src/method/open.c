@@ -19,11 +19,13 @@ static const dd_option driver_table[] = {
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
     {"iterations", DD_OPT_INT, AT(iterations), "-1", -1, 1e9, NULL, "iterations; -1 is the method's own number"},
     {"net", DD_OPT_STRING, AT(net), "convnet", 0, 0, NULL, "network specification"},
-    {"init", DD_OPT_CHOICE, AT(init), "real", 0, 0, "real|noise|herding|kcenter|kmeans", "what the images start as"},
+    {"init", DD_OPT_CHOICE, AT(init), "auto", 0, 0, "auto|real|noise|herding|kcenter|kmeans",
+     "what the images start as; auto is the method's own choice"},
     {"aug", DD_OPT_STRING, AT(aug), "auto", 0, 0, NULL, "differentiable augmentation of the method"},
     {"eval_every", DD_OPT_INT, AT(eval_every), "0", 0, 1e9, NULL, "iterations between evaluations; 0: none"},
     {"eval_repeats", DD_OPT_INT, AT(eval_repeats), "3", 0, 64, NULL, "networks of the final evaluation; 0: none"},
-    {"protocol", DD_OPT_STRING, AT(protocol), "dsa", 0, 0, NULL, "how evaluation networks are trained"},
+    {"protocol", DD_OPT_STRING, AT(protocol), "auto", 0, 0, NULL,
+     "how evaluation networks are trained; auto is the method's own choice"},
     {"eval_epochs", DD_OPT_INT, AT(eval_epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
     {"holdout", DD_OPT_REAL, AT(holdout), "0.1", 0, 0.5, NULL, "fraction of the training data held out for selection"},
     {"paper_compatible", DD_OPT_BOOL, AT(paper_compatible), "false", 0, 0, NULL, "select on the test data"},
@@ -75,6 +77,12 @@ static dd_status apply_sets(dd_driver *d)
     return DD_OK;
 }
 
+/* Puts the method's own choice in place of "auto". */
+static void choose(char *option, const char *own)
+{
+    if (own && strcmp(option, "auto") == 0) snprintf(option, DD_OPT_TEXT, "%s", own);
+}
+
 static dd_status open_method(dd_driver *d)
 {
     DD_TRY(dd_method_find(&d->method, d->o.method));
@@ -82,6 +90,9 @@ static dd_status open_method(dd_driver *d)
     if (!d->state) return dd_fail(DD_ENOMEM, "out of memory for method %s", d->method->name);
     DD_TRY(dd_options_defaults(d->method->options, d->state));
     DD_TRY(apply_sets(d));
+    choose(d->o.init, d->method->init ? d->method->init : "real");
+    choose(d->o.protocol, d->method->protocol ? d->method->protocol : "dsa");
+    choose(d->o.aug, d->method->aug);
     if (!d->method->iterations && d->o.iterations > 0 && d->o.log) {
         char line[160];
         snprintf(line, sizeof line, "method %s chooses images and does not iterate: iterations=%" PRId64 " is ignored",
@@ -194,6 +205,7 @@ static dd_status open_run(dd_driver *d)
     d->r.items = d->items;
     d->r.nitems = d->nitems;
     d->r.ipc = d->o.ipc;
+    d->r.dtype = DD_F32;
     d->r.going_on = dd_driver_going_on;
     d->r.self = d;
     d->r.net = d->net;
@@ -246,7 +258,7 @@ void dd_driver_init(dd_driver *d, const dd_distill_opts *o)
 dd_status dd_driver_open(dd_driver *d)
 {
     DD_TRY(open_method(d));
-    DD_TRY(open_data(d));
+    if (!d->data) DD_TRY(open_data(d));
     DD_TRY(open_run(d));
     return dd_record_check_names(d);
 }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Dataset condensation with gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): one class at a time, no augmentation.
+ * Knows the engine. */
+#include "method/gradmatch.h"
+
+static const dd_option options[] = {
+    DD_GRADMATCH_ROWS("matching steps per network; 0: as many as images per class, at most 50",
+                      "epochs of the network on the set between them; 0: about 500 in all, none for 1 image per class"),
+    {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const dd_method dd_method_dc = {
+    .name = "dc",
+    .title = "Gradient matching",
+    .cite = "Zhao, Mopuri, Bilen 2021",
+    .options = options,
+    .state_size = sizeof(dd_gradmatch),
+    .iterations = 1000,
+    .order = 2,
+    .init = "noise",
+    .aug = "none",
+    .protocol = "dc",
+    .build = dd_gradmatch_build,
+    .iterate = dd_gradmatch_iterate,
+    .saved = dd_gradmatch_saved,
+    .gradient = dd_gradmatch_gradient,
+    .gradients = dd_gradmatch_gradients,
+    .fini = dd_gradmatch_fini,
+};

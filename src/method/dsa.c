@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Gradient matching with differentiable siamese augmentation (Zhao, Bilen, ICML 2021): one draw per class and step for
+ * real and synthetic images alike, and images of its own for each in the training in between.
+ * Knows the engine. */
+#include "method/gradmatch.h"
+
+static const dd_option options[] = {
+    DD_GRADMATCH_ROWS("matching steps per network; 0: as many as images per class, at most 50",
+                      "epochs of the network on the set between them; 0: about 500 in all, none for 1 image per class"),
+    {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const dd_method dd_method_dsa = {
+    .name = "dsa",
+    .title = "Gradient matching with siamese augmentation",
+    .cite = "Zhao, Bilen 2021",
+    .options = options,
+    .state_size = sizeof(dd_gradmatch),
+    .iterations = 1000,
+    .order = 2,
+    .build = dd_gradmatch_build,
+    .iterate = dd_gradmatch_iterate,
+    .saved = dd_gradmatch_saved,
+    .gradient = dd_gradmatch_gradient,
+    .gradients = dd_gradmatch_gradients,
+    .fini = dd_gradmatch_fini,
+};

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Batches for the programs of methods, and the arithmetic on their tensors that is not worth a program. Knows graph,
+ * exec, nn, data. */
+#include "method/feed.h"
+
+#include "base/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int64_t pixels(const dd_run *r)
+{
+    return r->data->c * r->data->h * r->data->w;
+}
+
+dd_status dd_feed_init(dd_feed *f, const dd_run *r, int64_t n, bool labels)
+{
+    const dd_dataset *d = r->data;
+    const int64_t most = pixels(r) > DD_AUG_PARAMS ? pixels(r) : DD_AUG_PARAMS;
+    f->n = n;
+    DD_TRY(dd_tensor_init(&f->x, r->dtype, DD_SHAPE(n, d->c, d->h, d->w)));
+    DD_TRY(dd_tensor_init(&f->aug, r->dtype, DD_SHAPE(n, DD_AUG_PARAMS)));
+    if (labels) DD_TRY(dd_tensor_init(&f->y, r->dtype, DD_SHAPE(n, d->classes)));
+    if (r->dtype == DD_F32) return DD_OK;
+    f->rows = dd_alloc((size_t)n, (size_t)most * sizeof *f->rows);
+    return f->rows ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a batch in %s", dd_dtype_name(r->dtype));
+}
+
+void dd_feed_fini(dd_feed *f)
+{
+    dd_tensor_fini(&f->x);
+    dd_tensor_fini(&f->aug);
+    dd_tensor_fini(&f->y);
+    dd_free(f->rows);
+    f->rows = NULL;
+}
+
+dd_fed dd_feed_inputs(dd_graph *g, const dd_run *r, int64_t n, bool labels)
+{
+    const dd_dataset *d = r->data;
+    dd_fed in = {.x = dd_input(g, "x", r->dtype, DD_SHAPE(n, d->c, d->h, d->w))};
+    in.seen = in.x;
+    if (r->aug.list) in.seen = dd_augment(g, r->aug, in.x, dd_input(g, "aug", r->dtype, DD_SHAPE(n, DD_AUG_PARAMS)));
+    if (labels) in.y = dd_input(g, "y", r->dtype, DD_SHAPE(n, d->classes));
+    return in;
+}
+
+dd_status dd_feed_bind(const dd_feed *f, const dd_run *r, dd_program *p)
+{
+    DD_TRY(dd_bind(p, "x", &f->x));
+    if (r->aug.list) DD_TRY(dd_bind(p, "aug", &f->aug));
+    return f->y.data ? dd_bind(p, "y", &f->y) : DD_OK;
+}
+
+/* Where to write rows of floats that are meant for row `row` of t; landed() brings them there. */
+static float *landing(const dd_feed *f, const dd_tensor *t, int64_t row)
+{
+    return f->rows ? f->rows : dd_f32(t) + row * (dd_shape_count(t->shape) / f->n);
+}
+
+static void landed(const dd_feed *f, const dd_tensor *t, int64_t row, int64_t n)
+{
+    const int64_t size = dd_shape_count(t->shape) / f->n;
+    if (!f->rows) return;
+    for (int64_t i = 0; i < n * size; i++) dd_f64(t)[row * size + i] = (double)f->rows[i];
+}
+
+void dd_feed_items(dd_feed *f, const dd_run *r, int64_t row, const int32_t *items, int64_t n)
+{
+    dd_data_batch(r->data, &r->data->train, items, n, landing(f, &f->x, row));
+    landed(f, &f->x, row, n);
+}
+
+void dd_feed_synthetic(dd_feed *f, const dd_run *r, int64_t row, int64_t from, int64_t n)
+{
+    const int64_t size = pixels(r);
+    memcpy(landing(f, &f->x, row), dd_f32(&r->syn->images) + from * size, (size_t)(n * size) * sizeof(float));
+    landed(f, &f->x, row, n);
+}
+
+void dd_feed_class(dd_feed *f, int64_t row, int64_t c, int64_t n)
+{
+    const int64_t classes = f->y.shape.dim[1];
+    float *y = landing(f, &f->y, row);
+    memset(y, 0, (size_t)(n * classes) * sizeof *y);
+    for (int64_t i = 0; i < n; i++) y[i * classes + c] = 1;
+    landed(f, &f->y, row, n);
+}
+
+void dd_feed_augment(dd_feed *f, const dd_run *r, int64_t row, int64_t n, const float *shared, dd_key key,
+                     const char *purpose, int64_t first)
+{
+    const dd_image im = {r->data->c, r->data->h, r->data->w};
+    const dd_tensor *given = r->given ? r->given->aug : NULL;
+    float *aug = landing(f, &f->aug, row);
+    if (!r->aug.list) return;
+    for (int64_t i = 0; i < n; i++, aug += DD_AUG_PARAMS)
+        if (shared || given)
+            memcpy(aug, shared ? shared : dd_f32(given) + (first + i) * DD_AUG_PARAMS, DD_AUG_PARAMS * sizeof *aug);
+        else
+            dd_aug_draw(r->aug, im, dd_key_at(key, purpose, (uint64_t)(first + i)), false, 1, aug);
+    landed(f, &f->aug, row, n);
+}
+
+dd_status dd_draw_classes(const dd_run *r, dd_key key, float *rows)
+{
+    const dd_image im = {r->data->c, r->data->h, r->data->w};
+    const dd_tensor *given = r->given ? r->given->aug : NULL;
+    const int64_t classes = r->data->classes;
+    if (given && given->shape.dim[0] != classes)
+        return dd_fail(DD_EINVAL, "aug has %" PRId64 " rows, and a step needs one for each of %" PRId64 " classes",
+                       given->shape.dim[0], classes);
+    if (given) memcpy(rows, given->data, (size_t)(classes * DD_AUG_PARAMS) * sizeof *rows);
+    for (int64_t c = 0; !given && c < classes && r->aug.list; c++)
+        dd_aug_draw(r->aug, im, dd_key_at(key, "aug", (uint64_t)c), true, 1, rows + c * DD_AUG_PARAMS);
+    return DD_OK;
+}
+
+dd_status dd_draw_network(const dd_run *r, dd_key key, dd_tensor *theta)
+{
+    const dd_tensor *given = r->given ? r->given->theta : NULL;
+    if (!given) return dd_net_init(r->net, theta, key);
+    dd_set_zero(theta);
+    dd_add_scaled(theta, 1, given);
+    return DD_OK;
+}
+
+static double element(const dd_tensor *t, int64_t i)
+{
+    return t->dtype == DD_F32 ? (double)dd_f32(t)[i] : dd_f64(t)[i];
+}
+
+void dd_add_scaled(dd_tensor *to, double a, const dd_tensor *from)
+{
+    const int64_t n = dd_shape_count(to->shape);
+    if (to->dtype == DD_F32 && from->dtype == DD_F32) {
+        float *t = dd_f32(to);
+        const float *f = dd_f32(from), s = (float)a;
+        for (int64_t i = 0; i < n; i++) t[i] += s * f[i];
+    } else if (to->dtype == DD_F32) {
+        for (int64_t i = 0; i < n; i++) dd_f32(to)[i] += (float)(a * element(from, i));
+    } else {
+        for (int64_t i = 0; i < n; i++) dd_f64(to)[i] += a * element(from, i);
+    }
+}
+
+void dd_set_zero(dd_tensor *t)
+{
+    memset(t->data, 0, dd_tensor_bytes(t));
+}
+
+double dd_scalar(const dd_tensor *t)
+{
+    return element(t, 0);
+}

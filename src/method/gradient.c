@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One step of a method on numbers from a file, its loss and gradients into another: how anybody compares a method with
+ * another implementation. A run is opened as the driver does, on a data set that is the file's real batch, with the
+ * file's draws in place of its own. Knows what the driver knows. */
+#include "base/fs.h"
+#include "data/safetensors.h"
+#include "method/driver_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct job {
+    dd_driver *d;
+    dd_tensor syn, real, theta, target, aug, index; /* as the file has them; empty where it does not */
+    dd_given given;
+} job;
+
+/* A copy of the file's tensor: type and rank are checked, what is absent stays empty. */
+static dd_status take(dd_tensor *out, const dd_st_file *f, const char *name, dd_dtype type, int rank, const char *path)
+{
+    const dd_tensor *t = dd_st_find(f, name);
+    char shape[128];
+    if (!t) return DD_OK;
+    if (t->dtype != type || t->shape.rank != rank)
+        return dd_fail(DD_EFORMAT, "%s: \"%s\" is %s %s, it must be %s of rank %d", path, name, dd_dtype_name(t->dtype),
+                       dd_shape_text(t->shape, shape, sizeof shape), dd_dtype_name(type), rank);
+    DD_TRY(dd_tensor_init(out, type, t->shape));
+    return dd_tensor_copy(out, t);
+}
+
+static dd_status take_all(job *j, const dd_st_file *f, const char *path)
+{
+    DD_TRY(take(&j->syn, f, "syn", DD_F32, 4, path));
+    DD_TRY(take(&j->real, f, "real", DD_F32, 4, path));
+    DD_TRY(take(&j->theta, f, "theta", DD_F32, 1, path));
+    DD_TRY(take(&j->target, f, "target", DD_F32, 1, path));
+    DD_TRY(take(&j->aug, f, "aug", DD_F32, 2, path));
+    DD_TRY(take(&j->index, f, "index", DD_I32, 2, path));
+    if (!j->syn.data) return dd_fail(DD_EFORMAT, "%s has no tensor \"syn\", the synthetic images [M,C,H,W]", path);
+    if (j->aug.data && j->aug.shape.dim[1] != DD_AUG_PARAMS)
+        return dd_fail(DD_EFORMAT, "%s: \"aug\" has rows of %" PRId64 " numbers, not %d", path, j->aug.shape.dim[1],
+                       DD_AUG_PARAMS);
+    j->given = (dd_given){j->theta.data ? &j->theta : NULL, j->target.data ? &j->target : NULL,
+                          j->aug.data ? &j->aug : NULL, j->index.data ? &j->index : NULL};
+    return DD_OK;
+}
+
+static dd_status read_file(job *j, const char *path)
+{
+    void *bytes = NULL;
+    size_t size;
+    dd_st_file *f = dd_alloc(1, sizeof *f);
+    if (!f) return dd_fail(DD_ENOMEM, "out of memory for %s", path);
+    dd_status s = dd_read_file(path, SIZE_MAX / 2, &bytes, &size);
+    if (s == DD_OK) s = dd_st_parse(f, bytes, size, path);
+    if (s == DD_OK) s = take_all(j, f, path);
+    dd_free(bytes);
+    dd_free(f);
+    return s;
+}
+
+static dd_status name_classes(dd_dataset *d)
+{
+    d->class_names = dd_alloc((size_t)d->classes, sizeof *d->class_names);
+    for (int64_t c = 0; d->class_names && c < d->classes; c++) {
+        char name[24];
+        snprintf(name, sizeof name, "%" PRId64, c);
+        d->class_names[c] = dd_strdup(name);
+        if (!d->class_names[c]) break;
+    }
+    return d->class_names && d->class_names[d->classes - 1]
+               ? DD_OK
+               : dd_fail(DD_ENOMEM, "out of memory for the names of %" PRId64 " classes", d->classes);
+}
+
+/* The real batch as a data set, in the space it is in; rows are class-major. */
+static dd_status make_data(job *j, int64_t classes)
+{
+    const dd_tensor *x = j->real.data ? &j->real : &j->syn;
+    const int64_t n = x->shape.dim[0];
+    dd_dataset *d = j->d->data = dd_alloc(1, sizeof *d);
+    if (!d) return dd_fail(DD_ENOMEM, "out of memory for a data set");
+    *d = (dd_dataset){.c = x->shape.dim[1], .h = x->shape.dim[2], .w = x->shape.dim[3], .classes = classes};
+    snprintf(d->name, sizeof d->name, "given");
+    for (size_t c = 0; c < DD_LEN(d->std); c++) d->std[c] = 1;
+    if (n % classes)
+        return dd_fail(DD_EINVAL, "%" PRId64 " real images are no whole number for each of %" PRId64 " classes", n,
+                       classes);
+    d->train.n = n;
+    d->train.images = dd_tensor_view(DD_F32, x->shape, x->data);
+    DD_TRY(dd_tensor_init(&d->train.labels, DD_I32, DD_SHAPE(n)));
+    for (int64_t i = 0; i < n; i++) dd_i32(&d->train.labels)[i] = (int32_t)(i / (n / classes));
+    j->d->items = malloc((size_t)n * sizeof *j->d->items);
+    if (!j->d->items) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", n);
+    for (int64_t i = 0; i < n; i++) j->d->items[i] = (int32_t)i;
+    j->d->nitems = n;
+    return name_classes(d);
+}
+
+static dd_status check_index(const job *j)
+{
+    const int64_t m = j->syn.shape.dim[0];
+    for (int64_t i = 0; j->index.data && i < dd_shape_count(j->index.shape); i++)
+        if (dd_i32(&j->index)[i] < 0 || dd_i32(&j->index)[i] >= m)
+            return dd_fail(DD_EINVAL, "\"index\" holds %d, and there are %" PRId64 " synthetic images",
+                           dd_i32(&j->index)[i], m);
+    return DD_OK;
+}
+
+static dd_status check_vector(const dd_tensor *t, const char *name, const dd_net *net)
+{
+    if (!t->data || dd_shape_count(t->shape) == dd_net_size(net)) return DD_OK;
+    return dd_fail(DD_EINVAL, "\"%s\" has %" PRId64 " numbers, and %s has %" PRId64 " parameters", name,
+                   dd_shape_count(t->shape), dd_net_spec(net), dd_net_size(net));
+}
+
+static dd_status compute(job *j, dd_dtype type)
+{
+    dd_driver *d = j->d;
+    const int64_t m = j->syn.shape.dim[0];
+    if (m % d->o.ipc)
+        return dd_fail(DD_EINVAL, "%" PRId64 " synthetic images are no whole number of classes of %" PRId64, m, d->o.ipc);
+    DD_TRY(make_data(j, m / d->o.ipc));
+    DD_TRY(dd_driver_open(d));
+    if (!d->method->gradient) return dd_fail(DD_EUNSUPPORTED, "method %s makes no gradient", d->method->name);
+    if (!dd_shape_equal(d->r.syn->images.shape, j->syn.shape))
+        return dd_fail(DD_EINVAL, "synthetic and real images are of different sizes");
+    DD_TRY(check_vector(&j->theta, "theta", d->net));
+    DD_TRY(check_vector(&j->target, "target", d->net));
+    DD_TRY(check_index(j));
+    DD_TRY(dd_tensor_copy(&d->r.syn->images, &j->syn));
+    d->r.dtype = type;
+    d->r.given = &j->given;
+    DD_TRY(d->method->build(&d->r, d->state));
+    return d->method->gradient(&d->r, d->state, d->r.key);
+}
+
+static dd_status write_result(const job *j, const char *path)
+{
+    dd_saved g[8];
+    dd_st_entry e[9];
+    void *bytes;
+    size_t size;
+    double loss = j->d->r.loss;
+    const int n = j->d->method->gradients(j->d->state, g);
+    snprintf(e[0].name, sizeof e[0].name, "loss");
+    e[0].t = dd_tensor_view(DD_F64, DD_SCALAR, &loss);
+    for (int i = 0; i < n; i++) {
+        snprintf(e[i + 1].name, sizeof e[i + 1].name, "%s", g[i].name);
+        e[i + 1].t = *g[i].tensor;
+    }
+    DD_TRY(dd_st_write(e, n + 1, &bytes, &size));
+    const dd_status s = dd_write_file(path, bytes, size);
+    dd_free(bytes);
+    return s;
+}
+
+dd_status dd_gradient(double *loss, const dd_distill_opts *o, const char *from, const char *to, const char *type)
+{
+    job j = {0};
+    const bool wide = strcmp(type, "float64") == 0;
+    if (!wide && strcmp(type, "float32") != 0)
+        return dd_fail(DD_EINVAL, "\"%s\" is no type to compute in; there are float32 and float64", type);
+    j.d = dd_alloc(1, sizeof *j.d);
+    if (!j.d) return dd_fail(DD_ENOMEM, "out of memory for a run");
+    dd_driver_init(j.d, o);
+    j.d->o.eval_every = j.d->o.eval_repeats = 0;
+    dd_status s = read_file(&j, from);
+    if (s == DD_OK) s = compute(&j, wide ? DD_F64 : DD_F32);
+    if (s == DD_OK) s = write_result(&j, to);
+    *loss = j.d->r.loss;
+    dd_driver_close(j.d);
+    dd_tensor *const all[] = {&j.syn, &j.real, &j.theta, &j.target, &j.aug, &j.index};
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    return s;
+}

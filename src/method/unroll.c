@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Two programs, a step and its adjoint, over a stored trajectory. Knows graph, exec, nn, data. */
+#include "method/unroll.h"
+
+#include "base/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct dd_unroll {
+    const dd_run *r;
+    dd_unroll_opts o;
+    dd_program *step, *back;
+    dd_feed in;
+    dd_tensor theta, speed;     /* [N+1,P]; speed only with momentum */
+    dd_tensor q, dx, dy;        /* [P] [batch,C,H,W] [batch,classes] */
+    dd_tensor alpha, rate_grad; /* scalars */
+};
+
+static dd_val vector(dd_graph *g, const dd_unroll *u, const char *name)
+{
+    return dd_input(g, name, DD_F32, DD_SHAPE(dd_net_size(u->r->net)));
+}
+
+/* The gradient of a step's loss by theta. */
+static dd_val gradient(dd_graph *g, const dd_unroll *u, const dd_fed *in, dd_val theta)
+{
+    const dd_val y = u->o.logits ? dd_exp(g, dd_log_softmax(g, in->y)) : in->y;
+    dd_val grad;
+    dd_grad(g, dd_xent(g, dd_net_apply(g, u->r->net, theta, in->seen, (dd_val){0}).logits, y), 1, &theta, &grad);
+    return grad;
+}
+
+static void build_step(dd_graph *g, const dd_unroll *u)
+{
+    const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
+    const dd_val theta = vector(g, u, "theta"), alpha = dd_input(g, "alpha", DD_F32, DD_SCALAR);
+    dd_val v = gradient(g, u, &in, theta);
+    if (u->o.momentum > 0) {
+        v = dd_add(g, v, dd_scale(g, vector(g, u, "v"), u->o.momentum));
+        dd_output(g, "v'", v);
+    }
+    dd_output(g, "theta'", dd_sub(g, theta, dd_mul(g, alpha, v)));
+}
+
+static void build_back(dd_graph *g, const dd_unroll *u)
+{
+    const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
+    const dd_val theta = vector(g, u, "theta"), p = vector(g, u, "p");
+    const dd_val alpha = dd_input(g, "alpha", DD_F32, DD_SCALAR), grad = gradient(g, u, &in, theta);
+    const dd_val wrt[] = {in.x, theta, in.y};
+    const bool momentum = u->o.momentum > 0;
+    dd_val d[3] = {{0}, {0}, {0}}, w = dd_neg(g, dd_mul(g, alpha, p));
+    if (momentum) w = dd_add(g, w, vector(g, u, "q"));
+    dd_output(g, "dalpha", dd_neg(g, dd_dot(g, momentum ? vector(g, u, "v'") : grad, p)));
+    dd_grad(g, dd_dot(g, dd_stop(g, w), grad), u->o.labels ? 3 : 2, wrt, d);
+    dd_output(g, "dx", d[0]);
+    if (!u->o.constant) dd_output(g, "p'", dd_add(g, p, d[1]));
+    if (u->o.labels) dd_output(g, "dy", d[2]);
+    if (momentum) dd_output(g, "q'", dd_scale(g, w, u->o.momentum));
+}
+
+static dd_status compile(dd_program **out, const dd_unroll *u, void (*build)(dd_graph *, const dd_unroll *))
+{
+    dd_graph *g = dd_graph_new();
+    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    build(g, u);
+    const dd_status s = dd_compile(out, g, u->r->backend);
+    dd_graph_free(g);
+    return s;
+}
+
+static dd_status allocate(dd_unroll *u)
+{
+    const int64_t p = dd_net_size(u->r->net), n = u->o.steps;
+    DD_TRY(dd_feed_init(&u->in, u->r, u->o.batch, true));
+    DD_TRY(dd_tensor_init(&u->theta, DD_F32, DD_SHAPE(n + 1, p)));
+    if (u->o.momentum > 0) DD_TRY(dd_tensor_init(&u->speed, DD_F32, DD_SHAPE(n + 1, p)));
+    DD_TRY(dd_tensor_init(&u->q, DD_F32, DD_SHAPE(p)));
+    DD_TRY(dd_tensor_init(&u->dx, DD_F32, u->in.x.shape));
+    DD_TRY(dd_tensor_init(&u->dy, DD_F32, u->in.y.shape));
+    DD_TRY(dd_tensor_init(&u->alpha, DD_F32, DD_SCALAR));
+    return dd_tensor_init(&u->rate_grad, DD_F32, DD_SCALAR);
+}
+
+/* What does not change from step to step. */
+static dd_status bind(dd_unroll *u)
+{
+    dd_program *const both[] = {u->step, u->back};
+    for (int i = 0; i < 2; i++) {
+        DD_TRY(dd_feed_bind(&u->in, u->r, both[i]));
+        DD_TRY(dd_bind(both[i], "alpha", &u->alpha));
+    }
+    DD_TRY(dd_bind(u->back, "dalpha", &u->rate_grad));
+    DD_TRY(dd_bind(u->back, "dx", &u->dx));
+    if (u->o.labels) DD_TRY(dd_bind(u->back, "dy", &u->dy));
+    if (u->o.momentum <= 0) return DD_OK;
+    DD_TRY(dd_bind(u->back, "q", &u->q));
+    return dd_bind(u->back, "q'", &u->q);
+}
+
+static dd_status open_unroll(dd_unroll *u)
+{
+    if (dd_net_stats(u->r->net))
+        return dd_fail(DD_EUNSUPPORTED,
+                       "%s: batch norm's running statistics cannot be unrolled; choose another norm, instance for "
+                       "example",
+                       dd_net_spec(u->r->net));
+    DD_TRY(allocate(u));
+    DD_TRY(compile(&u->back, u, build_back)); /* first: it needs more memory */
+    DD_TRY(compile(&u->step, u, build_step));
+    return bind(u);
+}
+
+dd_status dd_unroll_new(dd_unroll **out, const dd_run *r, const dd_unroll_opts *o)
+{
+    *out = NULL;
+    dd_unroll *u = dd_alloc(1, sizeof *u);
+    if (!u) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " steps", o->steps);
+    u->r = r;
+    u->o = *o;
+    const dd_status s = open_unroll(u);
+    if (s == DD_OK)
+        *out = u;
+    else
+        dd_unroll_free(u);
+    return s;
+}
+
+void dd_unroll_free(dd_unroll *u)
+{
+    if (!u) return;
+    dd_tensor *const all[] = {&u->theta, &u->speed, &u->q, &u->dx, &u->dy, &u->alpha, &u->rate_grad};
+    dd_program_free(u->step);
+    dd_program_free(u->back);
+    dd_feed_fini(&u->in);
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    dd_free(u);
+}
+
+static dd_tensor row(const dd_unroll *u, const dd_tensor *all, int64_t i)
+{
+    const int64_t p = dd_net_size(u->r->net);
+    return dd_tensor_view(DD_F32, DD_SHAPE(p), dd_f32(all) + i * p);
+}
+
+dd_tensor dd_unroll_theta(const dd_unroll *u, int64_t i)
+{
+    return row(u, &u->theta, i);
+}
+
+dd_status dd_unroll_forward(dd_unroll *u, const dd_tensor *theta, const double *alpha, dd_unroll_feed feed, void *self)
+{
+    dd_tensor now = row(u, &u->theta, 0), next, v, speed;
+    DD_TRY(dd_tensor_copy(&now, theta));
+    if (u->o.momentum > 0) memset(u->speed.data, 0, dd_tensor_bytes(&now));
+    for (int64_t i = 0; i < u->o.steps; i++) {
+        now = row(u, &u->theta, i);
+        next = row(u, &u->theta, i + 1);
+        feed(self, i, &u->in);
+        *dd_f32(&u->alpha) = (float)alpha[i];
+        DD_TRY(dd_bind(u->step, "theta", &now));
+        DD_TRY(dd_bind(u->step, "theta'", &next));
+        if (u->o.momentum > 0) {
+            v = row(u, &u->speed, i);
+            speed = row(u, &u->speed, i + 1);
+            DD_TRY(dd_bind(u->step, "v", &v));
+            DD_TRY(dd_bind(u->step, "v'", &speed));
+        }
+        DD_TRY(dd_exec(u->step));
+    }
+    return DD_OK;
+}
+
+dd_status dd_unroll_backward(dd_unroll *u, dd_tensor *end, const double *alpha, double *dalpha, dd_unroll_feed feed,
+                             dd_unroll_take take, void *self)
+{
+    memset(u->q.data, 0, dd_tensor_bytes(&u->q));
+    DD_TRY(dd_bind(u->back, "p", end));
+    if (!u->o.constant) DD_TRY(dd_bind(u->back, "p'", end));
+    for (int64_t i = u->o.steps - 1; i >= 0; i--) {
+        const dd_tensor theta = row(u, &u->theta, i);
+        feed(self, i, &u->in);
+        *dd_f32(&u->alpha) = (float)alpha[i];
+        DD_TRY(dd_bind(u->back, "theta", &theta));
+        if (u->o.momentum > 0) {
+            const dd_tensor v = row(u, &u->speed, i + 1);
+            DD_TRY(dd_bind(u->back, "v'", &v));
+        }
+        DD_TRY(dd_exec(u->back));
+        dalpha[i] = (double)*dd_f32(&u->rate_grad);
+        take(self, i, &u->dx, u->o.labels ? &u->dy : NULL);
+    }
+    return DD_OK;
+}
