@@ -276,7 +276,7 @@ static dd_status match(const dd_run *r, dd_gradmatch *m, int64_t c0, int64_t k, 
     return DD_OK;
 }
 
-/* Distance and gradient of the images; the loss is the mean over classes where they are matched one by one. */
+/* Distance, summed over classes that are matched one by one, and its gradient by the images. */
 static dd_status step(const dd_run *r, dd_gradmatch *m, bool together, dd_key key, double *loss)
 {
     const int64_t classes = r->data->classes, k = together ? classes : 1;
@@ -288,7 +288,6 @@ static dd_status step(const dd_run *r, dd_gradmatch *m, bool together, dd_key ke
         for (int64_t i = c; i < c + k; i++) DD_TRY(add_real(r, m, i, 1.0 / (double)k, key));
         DD_TRY(match(r, m, c, k, key, loss));
     }
-    *loss *= (double)k / (double)classes;
     return DD_OK;
 }
 
