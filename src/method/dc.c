@@ -21,6 +21,7 @@ const dd_method dd_method_dc = {
     .init = "noise",
     .aug = "none",
     .protocol = "dc",
+    .settle = dd_gradmatch_settle,
     .build = dd_gradmatch_build,
     .iterate = dd_gradmatch_iterate,
     .saved = dd_gradmatch_saved,

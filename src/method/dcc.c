@@ -15,13 +15,13 @@ static const dd_option options[] = {
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
 
-static dd_status dcc_build(dd_run *r, void *state)
+static dd_status dcc_settle(dd_run *r, void *state)
 {
     dd_gradmatch *m = state;
     m->together = true;
     if (r->ipc == 1 && !m->outer_loop) m->outer_loop = 10; /* here the network is trained for one image, too */
     if (r->ipc == 1 && !m->inner_loop) m->inner_loop = 5;
-    return dd_gradmatch_build(r, m);
+    return dd_gradmatch_settle(r, m);
 }
 
 const dd_method dd_method_dcc = {
@@ -32,7 +32,8 @@ const dd_method dd_method_dcc = {
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,
     .order = 2,
-    .build = dcc_build,
+    .settle = dcc_settle,
+    .build = dd_gradmatch_build,
     .iterate = dd_gradmatch_iterate,
     .saved = dd_gradmatch_saved,
     .gradient = dd_gradmatch_gradient,

@@ -116,6 +116,17 @@ static dd_status check_vector(const dd_tensor *t, const char *name, const dd_net
                    dd_shape_count(t->shape), dd_net_spec(net), dd_net_size(net));
 }
 
+/* The real images that are given make a step's batch, all of them. */
+static dd_status take_whole_batch(const job *j)
+{
+    const dd_driver *d = j->d;
+    char n[24];
+    snprintf(n, sizeof n, "%" PRId64, d->nitems / d->data->classes);
+    for (const dd_option *o = d->method->options; j->real.data && o->name; o++)
+        if (strcmp(o->name, "batch_real") == 0) return dd_options_set(d->method->options, d->state, o->name, n);
+    return DD_OK;
+}
+
 static dd_status compute(job *j, dd_dtype type)
 {
     dd_driver *d = j->d;
@@ -130,6 +141,7 @@ static dd_status compute(job *j, dd_dtype type)
     DD_TRY(check_vector(&j->theta, "theta", d->net));
     DD_TRY(check_vector(&j->target, "target", d->net));
     DD_TRY(check_index(j));
+    DD_TRY(take_whole_batch(j));
     DD_TRY(dd_tensor_copy(&d->r.syn->images, &j->syn));
     d->r.dtype = type;
     d->r.given = &j->given;

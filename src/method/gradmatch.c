@@ -106,11 +106,13 @@ static dd_status build(const dd_run *r, dd_gradmatch *m, dd_gradpass *w, kind k,
 /* --- life --- */
 
 /* The authors' loops: as many matching steps as images a class, at most 50, and some 500 epochs on S in all. */
-static void choose_loops(const dd_run *r, dd_gradmatch *m)
+dd_status dd_gradmatch_settle(dd_run *r, void *state)
 {
+    dd_gradmatch *m = state;
     const int64_t outer = r->ipc < 50 ? r->ipc : 50;
     if (!m->outer_loop) m->outer_loop = outer;
     if (!m->inner_loop) m->inner_loop = r->ipc == 1 ? 1 : r->ipc == 40 ? 15 : 500 / outer;
+    return DD_OK;
 }
 
 static dd_status open_fit(dd_run *r, dd_gradmatch *m)
@@ -154,7 +156,6 @@ dd_status dd_gradmatch_build(dd_run *r, void *state)
     dd_gradmatch *m = state;
     const int64_t part = largest_part(r->ipc), chunk = m->chunk < m->batch_real ? m->chunk : m->batch_real;
     const int64_t classes = r->data->classes;
-    choose_loops(r, m);
     m->one_program = part == r->ipc;
     DD_TRY(allocate(r, m));
     DD_TRY(open_fit(r, m));

@@ -57,6 +57,7 @@ typedef struct dd_gradmatch {
     }
 
 /* Row of a method: its state is a dd_gradmatch. */
+dd_status dd_gradmatch_settle(dd_run *r, void *state);
 dd_status dd_gradmatch_build(dd_run *r, void *state);
 dd_status dd_gradmatch_iterate(dd_run *r, void *state, int64_t it);
 dd_status dd_gradmatch_gradient(dd_run *r, void *state, dd_key key);

@@ -60,6 +60,9 @@ typedef struct dd_method {
     int order;                 /* of derivative */
     const char *init, *aug, *protocol; /* what "auto" is for it; NULL: real, the DSA list of the data set, dsa */
     const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
+    /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what
+     * means nothing. What it leaves in the options is what config.json records. NULL: nothing to do. */
+    dd_status (*settle)(dd_run *r, void *state);
     dd_status (*build)(dd_run *r, void *state);
     dd_status (*iterate)(dd_run *r, void *state, int64_t it);
     int (*saved)(void *state, dd_saved out[8]); /* returns how many; NULL: none */

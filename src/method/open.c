@@ -212,7 +212,8 @@ static dd_status open_run(dd_driver *d)
     d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
     DD_TRY(dd_synset_new(&d->r.syn, d->o.ipc * data->classes, data));
     for (int64_t i = 0; i < d->r.syn->m; i++) dd_i32(&d->r.syn->labels)[i] = (int32_t)(i / d->o.ipc);
-    return dd_tensor_init(&d->best, DD_F32, d->r.syn->images.shape);
+    DD_TRY(dd_tensor_init(&d->best, DD_F32, d->r.syn->images.shape));
+    return d->method->settle ? d->method->settle(&d->r, d->state) : DD_OK;
 }
 
 static dd_status initialise(dd_driver *d)
