@@ -88,7 +88,8 @@ static const dd_command commands[] = {
      "Reads synthetic images, a real batch, a network and augmentation draws from a safetensors file, and writes the "
      "method's loss and its gradients to another, in float32 or float64: for comparing with any other implementation. "
      "docs/compare.md says what the files hold.",
-     {{"attar grad --method dsa --ipc 10 in.safetensors out.safetensors", "images of ten a class, as in.safetensors has"},
+     {{"attar grad --method dsa --ipc 10 in.safetensors out.safetensors",
+       "images of ten a class, as in.safetensors has"},
       {"attar grad --method dc --type float64 --backend ref in.safetensors out.safetensors", "by the plain reference"}},
      dd_grad_flags,
      dd_cmd_grad},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dataset condensation with contrastive signals (Lee, Chun, Jung, Yun, Yoon, ICML 2022): after a class-wise warm-up, the
- * gradient of the loss over all classes is matched, in which what classes have in common cancels. With an augmentation
- * it is DSAC. Knows the engine. */
+ * Dataset condensation with contrastive signals (Lee, Chun, Jung, Yun, Yoon, ICML 2022): after a class-wise warm-up,
+ * the gradient of the loss over all classes is matched, in which what classes have in common cancels. With an
+ * augmentation it is DSAC. Knows the engine. */
 #include "method/gradmatch.h"
 
 static const dd_option options[] = {

@@ -132,7 +132,8 @@ static dd_status compute(job *j, dd_dtype type)
     dd_driver *d = j->d;
     const int64_t m = j->syn.shape.dim[0];
     if (m % d->o.ipc)
-        return dd_fail(DD_EINVAL, "%" PRId64 " synthetic images are no whole number of classes of %" PRId64, m, d->o.ipc);
+        return dd_fail(DD_EINVAL, "%" PRId64 " synthetic images are no whole number of classes of %" PRId64, m,
+                       d->o.ipc);
     DD_TRY(make_data(j, m / d->o.ipc));
     DD_TRY(dd_driver_open(d));
     if (!d->method->gradient) return dd_fail(DD_EUNSUPPORTED, "method %s makes no gradient", d->method->name);

@@ -174,7 +174,8 @@ void dd_gradmatch_fini(void *state)
 {
     dd_gradmatch *m = state;
     dd_gradpass *const passes[] = {&m->real, &m->tail, &m->calibrate, &m->match, &m->syn, &m->mixed, &m->apart};
-    dd_tensor *const tensors[] = {&m->theta, &m->target, &m->mine, &m->direction, &m->loss, &m->stats, &m->grad, &m->speed};
+    dd_tensor *const tensors[] = {&m->theta, &m->target, &m->mine, &m->direction,
+                                  &m->loss,  &m->stats,  &m->grad, &m->speed};
     for (size_t i = 0; i < DD_LEN(passes); i++) pass_fini(passes[i]);
     for (size_t i = 0; i < DD_LEN(tensors); i++) dd_tensor_fini(tensors[i]);
     dd_fit_fini(&m->fit);

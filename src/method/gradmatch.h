@@ -28,28 +28,52 @@ typedef struct dd_gradmatch {
     bool together;    /* after a warm-up, all classes at a time */
     bool one_program; /* distance and gradient of the images of a class in one */
     dd_gradpass real, tail, calibrate, match, syn, mixed, apart;
-    dd_fit fit; /* trains the network on S */
+    dd_fit fit;                               /* trains the network on S */
     dd_tensor theta, target, mine, direction; /* [P] network, real gradient, synthetic one, dD/dmine */
     dd_tensor loss, stats, grad, speed;       /* scalar; [S] batch norm's frozen statistics; of the images */
-    int32_t *items;                          /* [batch_real], or more for the statistics */
-    float *draw;                             /* [classes,DD_AUG_PARAMS] */
+    int32_t *items;                           /* [batch_real], or more for the statistics */
+    float *draw;                              /* [classes,DD_AUG_PARAMS] */
 } dd_gradmatch;
 
 #define DD_GRADMATCH_ROWS(outer, inner)                                                                                \
     {"lr_img", DD_OPT_REAL, offsetof(dd_gradmatch, lr_img), "0.1", 0, 1e9, NULL, "learning rate of the pixels"},       \
-        {"momentum_img", DD_OPT_REAL, offsetof(dd_gradmatch, momentum_img), "0.5", 0, 0.999, NULL,                     \
+        {"momentum_img",          DD_OPT_REAL, offsetof(dd_gradmatch, momentum_img), "0.5", 0, 0.999, NULL,            \
          "momentum of the pixels"},                                                                                    \
-        {"lr_net", DD_OPT_REAL, offsetof(dd_gradmatch, lr_net), "0.01", 0, 1e3, NULL,                                  \
+        {"lr_net",                                                                                                     \
+         DD_OPT_REAL,                                                                                                  \
+         offsetof(dd_gradmatch, lr_net),                                                                               \
+         "0.01",                                                                                                       \
+         0,                                                                                                            \
+         1e3,                                                                                                          \
+         NULL,                                                                                                         \
          "learning rate of the network that is trained on the set in between"},                                        \
         {"outer_loop", DD_OPT_INT, offsetof(dd_gradmatch, outer_loop), "0", 0, 10000, NULL, outer},                    \
         {"inner_loop", DD_OPT_INT, offsetof(dd_gradmatch, inner_loop), "0", 0, 10000, NULL, inner},                    \
-        {"batch_real", DD_OPT_INT, offsetof(dd_gradmatch, batch_real), "256", 1, 65536, NULL,                          \
-         "real images per class and matching step"},                                                                   \
-        {"batch_train", DD_OPT_INT, offsetof(dd_gradmatch, batch_train), "256", 1, 65536, NULL,                        \
+        {"batch_real", DD_OPT_INT, offsetof(dd_gradmatch, batch_real),       "256", 1,                                 \
+         65536,        NULL,       "real images per class and matching step"},                                         \
+        {"batch_train",                                                                                                \
+         DD_OPT_INT,                                                                                                   \
+         offsetof(dd_gradmatch, batch_train),                                                                          \
+         "256",                                                                                                        \
+         1,                                                                                                            \
+         65536,                                                                                                        \
+         NULL,                                                                                                         \
          "synthetic images per step of the network's training"},                                                       \
-        {"distance", DD_OPT_CHOICE, offsetof(dd_gradmatch, distance), "row_cosine", 0, 0, "row_cosine|l2|cosine",      \
+        {"distance",                                                                                                   \
+         DD_OPT_CHOICE,                                                                                                \
+         offsetof(dd_gradmatch, distance),                                                                             \
+         "row_cosine",                                                                                                 \
+         0,                                                                                                            \
+         0,                                                                                                            \
+         "row_cosine|l2|cosine",                                                                                       \
          "of gradients: one cosine for each filter or neuron, squared difference, one cosine for all"},                \
-        {"siamese", DD_OPT_BOOL, offsetof(dd_gradmatch, siamese), "true", 0, 0, NULL,                                  \
+        {"siamese",                                                                                                    \
+         DD_OPT_BOOL,                                                                                                  \
+         offsetof(dd_gradmatch, siamese),                                                                              \
+         "true",                                                                                                       \
+         0,                                                                                                            \
+         0,                                                                                                            \
+         NULL,                                                                                                         \
          "one augmentation per class for real and synthetic images alike; false: one per image"},                      \
     {                                                                                                                  \
         "chunk", DD_OPT_INT, offsetof(dd_gradmatch, chunk), "64", 1, 65536, NULL,                                      \

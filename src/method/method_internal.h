@@ -27,9 +27,9 @@ typedef struct dd_run {
     const dd_net *net;
     dd_backend *backend;
     dd_aug aug;
-    dd_key key;  /* of the run: dd_key_at(key, purpose, index) */
-    double loss; /* set by iterate */
-    dd_dtype dtype; /* of the method's arithmetic: DD_F32, but for comparisons in double */
+    dd_key key;            /* of the run: dd_key_at(key, purpose, index) */
+    double loss;           /* set by iterate */
+    dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */
     const dd_given *given; /* NULL in a run */
     /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
      * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build
@@ -54,12 +54,12 @@ typedef struct dd_saved {
 
 typedef struct dd_method {
     const char *name, *title, *cite;
-    const dd_option *options;  /* offsets into the method's state */
-    size_t state_size;         /* zeroed, then options filled in, then build */
-    int64_t iterations;        /* default K; 0: a coreset, build alone makes the set */
-    int order;                 /* of derivative */
+    const dd_option *options;          /* offsets into the method's state */
+    size_t state_size;                 /* zeroed, then options filled in, then build */
+    int64_t iterations;                /* default K; 0: a coreset, build alone makes the set */
+    int order;                         /* of derivative */
     const char *init, *aug, *protocol; /* what "auto" is for it; NULL: real, the DSA list of the data set, dsa */
-    const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
+    const char *cuts[DD_CUTS];         /* options of its own that build may lower where memory is limited; NULL: none */
     /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what
      * means nothing. What it leaves in the options is what config.json records. NULL: nothing to do. */
     dd_status (*settle)(dd_run *r, void *state);

@@ -12,8 +12,8 @@ NEAR = 2e-5  # normalised activations are of size 1; Winograd's rounding is of t
 
 class Relu:
     """ReLU whose signs are those of its first pass. An input within rounding of 0 has another sign, so another gradient,
-    in another precision; the same side of the kink is the same function. `near` holds the inputs, of values that need a
-    gradient, that are closest to 0."""
+    in another precision; the same side of the kink is the same function. `near` holds the inputs within rounding of 0, of
+    values that need a gradient, as (distance, call, index)."""
 
     def __init__(self):
         self.masks, self.near, self.at = [], [], 0
@@ -25,7 +25,8 @@ class Relu:
         if self.at == len(self.masks):
             self.masks.append(x.detach() > 0)
             if x.requires_grad:
-                self.near += [(self.at, tuple(i)) for i in (x.detach().abs() < NEAR).nonzero().tolist()]
+                size = x.detach().abs()
+                self.near += [(size[tuple(i)].item(), self.at, tuple(i)) for i in (size < NEAR).nonzero().tolist()]
         mask = self.masks[self.at]
         self.at += 1
         return x * mask
