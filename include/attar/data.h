@@ -64,7 +64,8 @@ typedef struct dd_synset {
     int64_t m, classes, c, h, w;
     dd_tensor images, labels;
     dd_tensor soft_labels; /* F32 [M,classes] or empty */
-    dd_tensor lr;          /* F32 [k] or empty */
+    dd_tensor lr;          /* F32 [k] learned step sizes, or empty */
+    dd_tensor theta;       /* F32 [P] the one network that the set was made for, or empty: it is for any */
     double mean[16], std[16];
     char **class_names; /* [classes] */
     char *json;         /* set.json's text, "{}" when new; facts beyond the fields above */

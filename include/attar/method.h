@@ -34,9 +34,10 @@ typedef struct dd_distill_opts {
     int64_t ipc;                 /* images per class, 1 */
     int64_t seed;                /* 0 */
     int64_t iterations;          /* -1: the method's own default */
-    char net[DD_OPT_TEXT];       /* "convnet" */
+    char net[DD_OPT_TEXT];       /* "auto": the method's, else "convnet" */
     char init[DD_OPT_TEXT];      /* "auto": the method's | "real" | "noise" | "herding" | "kcenter" | "kmeans" */
     char aug[DD_OPT_TEXT];       /* "auto": the method's, else the DSA list of the data set */
+    char labels[DD_OPT_TEXT];    /* "auto": the method's | "hard" | "soft": a trained network's | "learned" */
     int64_t eval_every;          /* iterations; 0: only at the end */
     int64_t eval_repeats;        /* networks a final evaluation, 3 */
     char protocol[DD_OPT_TEXT];  /* "auto": the method's */

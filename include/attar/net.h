@@ -34,7 +34,8 @@ int64_t dd_net_features(const dd_net *n); /* F, length of the embedding that ent
 int64_t dd_net_stats(const dd_net *n);    /* elements of batch-norm running statistics; 0 without batch norm */
 int dd_net_params(const dd_net *n);
 const dd_param_info *dd_net_param(const dd_net *n, int i);
-/* theta f32 or f64 [P]: weights and biases uniform on +-1/sqrt(fan_in), norm scales 1, shifts 0. */
+/* theta f32 or f64 [P]: weights and biases uniform on +-1/sqrt(fan_in), norm scales 1, shifts 0; with init=xavier
+ * weights normal with variance 2/(fan_in+fan_out), biases 0 (Glorot, Bengio 2010; what the DD family starts from). */
 dd_status dd_net_init(const dd_net *n, dd_tensor *theta, dd_key key);
 
 typedef struct dd_net_out {
@@ -50,6 +51,7 @@ int dd_net_kind_count(void);
 const char *dd_net_kind_name(int i); /* NULL out of range */
 const char *dd_net_kind_title(int i);
 const dd_option *dd_net_kind_options(int i);
+const dd_option *dd_net_common_options(void); /* what every network takes beside them */
 
 /* Differentiable augmentation (DSA, Zhao and Bilen 2021). One strategy of the list per draw for the whole batch,
  * parameters shared (Siamese) or per image. */

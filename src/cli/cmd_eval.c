@@ -18,7 +18,8 @@ typedef struct flags {
 const dd_option dd_eval_flags[] = {
     {"net", DD_OPT_STRING, AT(net), "", 0, 0, "SPEC", "network; the recorded one unless given"},
     {"repeats", DD_OPT_INT, AT(repeats), "3", 1, 64, NULL, "networks trained"},
-    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa", "how they are trained; as recorded unless given"},
+    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps",
+     "how they are trained; as recorded unless given"},
     {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1: as recorded, else the protocol's"},
     {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "the real data; the recorded set unless given"},
     DD_CLI_DIR_ROW(flags, from),
@@ -164,6 +165,8 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     const bool same =
         dd_synset_fact(j->set, "protocol.name", name, sizeof name) == DD_OK && strcmp(name, f->protocol) == 0;
     DD_TRY(find_protocol(j, f));
+    if (same && j->protocol.in_steps) (void)recall_real(j->set, "protocol.momentum", &j->protocol.momentum);
+    DD_TRY(dd_protocol_fit(&j->protocol, j->set));
     if (same)
         DD_TRY(check_protocol(j, f, dir));
     else if (f->epochs >= 0)

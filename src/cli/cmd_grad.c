@@ -15,7 +15,8 @@ typedef struct flags {
 const dd_option dd_grad_flags[] = {
     {"method", DD_OPT_STRING, AT(d.method), "dm", 0, 0, "NAME", "the method; attar methods lists them"},
     {"ipc", DD_OPT_INT, AT(d.ipc), "1", 1, 10000, NULL, "synthetic images per class in the file"},
-    {"net", DD_OPT_STRING, AT(d.net), "convnet", 0, 0, "SPEC", "NAME or NAME:KEY=VALUE,...; attar nets lists them"},
+    {"net", DD_OPT_STRING, AT(d.net), "auto", 0, 0, "SPEC",
+     "NAME or NAME:KEY=VALUE,...; attar nets lists them; auto is the method's own"},
     {"aug", DD_OPT_STRING, AT(d.aug), "auto", 0, 0, "LIST",
      "differentiable augmentation, such as color_crop_cutout, or none"},
     {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE", "an option of the method; may be repeated"},

@@ -92,6 +92,8 @@ dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv)
         const entry e = {dd_net_kind_name(i), dd_net_kind_title(i), NULL, dd_net_kind_options(i)};
         print_entry(&e, &f, i == 0);
     }
+    const entry any = {"any", "what every network takes beside its own", NULL, dd_net_common_options()};
+    if (!f.json) print_entry(&any, &f, false);
     if (f.json) puts("]");
     return DD_OK;
 }

@@ -30,8 +30,8 @@ static dd_status export_npz(const dd_synset *s, const char *path)
 {
     dd_tensor labels = {0};
     double stats[2][16];
-    char heads[6][512];
-    dd_zip_member m[6];
+    char heads[7][512];
+    dd_zip_member m[7];
     int n = 0;
     memcpy(stats[0], s->mean, sizeof stats[0]);
     memcpy(stats[1], s->std, sizeof stats[1]);
@@ -41,8 +41,9 @@ static dd_status export_npz(const dd_synset *s, const char *path)
     const struct {
         const char *name;
         const dd_tensor *t;
-    } arrays[] = {{"images.npy", &s->images}, {"labels.npy", &labels}, {"soft_labels.npy", &s->soft_labels},
-                  {"lr.npy", &s->lr},         {"mean.npy", &mean},     {"std.npy", &std}};
+    } arrays[] = {{"images.npy", &s->images}, {"labels.npy", &labels},  {"soft_labels.npy", &s->soft_labels},
+                  {"lr.npy", &s->lr},         {"theta.npy", &s->theta}, {"mean.npy", &mean},
+                  {"std.npy", &std}};
     for (size_t i = 0; i < DD_LEN(arrays); i++) {
         const dd_tensor *t = arrays[i].t;
         if (!t->data) continue;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The synthetic set in memory and as a folder: set.safetensors (images, labels, mean, std and, where there are any,
- * soft_labels and lr), set.json (everything else, and the hash of the former) and grid.png. Knows base, tensor,
+ * soft_labels, lr and theta), set.json (everything else, and the hash of the former) and grid.png. Knows base, tensor,
  * safetensors.h and setjson.h. set.json is written last: it vouches for the tensors. */
 #include "base/fs.h"
 #include "base/memory.h"
@@ -60,6 +60,7 @@ void dd_synset_free(dd_synset *s)
     dd_tensor_fini(&s->labels);
     dd_tensor_fini(&s->soft_labels);
     dd_tensor_fini(&s->lr);
+    dd_tensor_fini(&s->theta);
     for (int64_t i = 0; s->class_names && i < s->classes; i++) dd_free(s->class_names[i]);
     dd_free(s->class_names);
     dd_free(s->json);
@@ -93,6 +94,7 @@ static dd_status check_values(const dd_synset *s, const char *what, dd_status no
     DD_TRY(all_finite(&s->images, what, "images", not_finite));
     DD_TRY(all_finite(&s->soft_labels, what, "soft_labels", not_finite));
     DD_TRY(all_finite(&s->lr, what, "lr", not_finite));
+    DD_TRY(all_finite(&s->theta, what, "theta", not_finite));
     return label_range(s, what, range);
 }
 
@@ -105,7 +107,7 @@ static void entry(dd_st_entry *e, int *n, const char *name, dd_tensor t)
 /* The file's bytes; 8-byte elements come first so that all stay aligned. */
 static dd_status tensors_bytes(const dd_synset *s, void **out, size_t *size)
 {
-    dd_st_entry e[6];
+    dd_st_entry e[7];
     int n = 0;
     double stats[2][16];
     dd_tensor labels = {0};
@@ -119,6 +121,7 @@ static dd_status tensors_bytes(const dd_synset *s, void **out, size_t *size)
     entry(e, &n, "images", s->images);
     if (s->soft_labels.data) entry(e, &n, "soft_labels", s->soft_labels);
     if (s->lr.data) entry(e, &n, "lr", s->lr);
+    if (s->theta.data) entry(e, &n, "theta", s->theta);
     dd_status st = dd_st_write(e, n, out, size);
     dd_tensor_fini(&labels);
     return st;
@@ -221,6 +224,7 @@ static dd_status from_file(dd_synset *s, const dd_setfacts *j, const dd_st_file 
     if (dd_st_find(f, "soft_labels"))
         DD_TRY(take(f, what, "soft_labels", DD_F32, DD_SHAPE(s->m, s->classes), &s->soft_labels));
     if (dd_st_find(f, "lr")) DD_TRY(take(f, what, "lr", DD_F32, DD_SHAPE(-1), &s->lr));
+    if (dd_st_find(f, "theta")) DD_TRY(take(f, what, "theta", DD_F32, DD_SHAPE(-1), &s->theta));
     return check_values(s, what, DD_EFORMAT, DD_EFORMAT);
 }
 

@@ -47,6 +47,19 @@ static dd_status check_labels(const dd_tensor *labels, int64_t m, int64_t classe
     return DD_OK;
 }
 
+static dd_status check_steps(const dd_tensor *images, const job *j)
+{
+    const dd_tensor *r = j->p->rates;
+    if (!r)
+        return j->p->in_steps ? dd_fail(DD_EINVAL, "protocol %s needs the learning rates of a set", j->p->name) : DD_OK;
+    if (images->shape.dim[0] % j->d->classes || j->p->epochs + 1 > dd_shape_count(r->shape))
+        return dd_fail(DD_EINVAL,
+                       "%" PRId64 " steps by %" PRId64 " learning rates on %" PRId64 " images of %" PRId64
+                       " classes do not fit",
+                       j->p->epochs + 1, dd_shape_count(r->shape), images->shape.dim[0], j->d->classes);
+    return DD_OK;
+}
+
 static dd_status check(const dd_tensor *images, const dd_tensor *labels, const job *j)
 {
     char text[128];
@@ -62,6 +75,7 @@ static dd_status check(const dd_tensor *images, const dd_tensor *labels, const j
         return dd_fail(DD_EINVAL,
                        "protocol %s needs epochs >= 0, batch >= 1 and lr >= 0, not %" PRId64 ", %" PRId64 ", %g",
                        j->p->name, j->p->epochs, j->p->batch, j->p->lr);
+    DD_TRY(check_steps(images, j));
     return check_labels(labels, s.dim[0], d->classes);
 }
 
@@ -73,13 +87,23 @@ static dd_status report(const job *j, int64_t r, int64_t epoch, double loss, dou
                    r + 1);
 }
 
-static dd_status one_network(dd_fit *f, job *j, int64_t r, double *accuracy, double *loss)
+/* As the DD family trains: no shuffling, one learning rate a step. */
+static dd_status few_steps(dd_fit *f, job *j, int64_t r, dd_key key, double *loss)
 {
-    const dd_key key = dd_key_at(j->key, "network", (uint64_t)r);
-    const int64_t epochs = j->p->epochs + 1;
-    j->rate = j->p->lr;
-    DD_TRY(dd_trainer_reset(f->trainer, dd_key_at(key, "theta", 0)));
-    for (int64_t e = 0; e < epochs; e++) {
+    const int64_t steps = j->p->epochs + 1, sets = f->src.n / j->d->classes;
+    if (j->p->start) DD_TRY(dd_tensor_copy(dd_trainer_theta(f->trainer), j->p->start));
+    for (int64_t t = 0; t < steps; t++) {
+        DD_TRY(dd_fit_strided(f, t % sets, sets, (double)dd_f32(j->p->rates)[t], dd_key_at(key, "step", (uint64_t)t),
+                              loss));
+        DD_TRY(report(j, r, t + 1, *loss, -1));
+        if (!isfinite(*loss)) break;
+    }
+    return DD_OK;
+}
+
+static dd_status epochs(dd_fit *f, job *j, int64_t r, dd_key key, double *loss)
+{
+    for (int64_t e = 0; e < j->p->epochs + 1; e++) {
         DD_TRY(dd_fit_epoch(f, e, rate_now, j, key, loss));
         DD_TRY(report(j, r, e + 1, *loss, -1));
         if (!isfinite(*loss)) break;
@@ -88,8 +112,17 @@ static dd_status one_network(dd_fit *f, job *j, int64_t r, double *accuracy, dou
             dd_trainer_restart(f->trainer);
         }
     }
+    return DD_OK;
+}
+
+static dd_status one_network(dd_fit *f, job *j, int64_t r, double *accuracy, double *loss)
+{
+    const dd_key key = dd_key_at(j->key, "network", (uint64_t)r);
+    j->rate = j->p->lr;
+    DD_TRY(dd_trainer_reset(f->trainer, dd_key_at(key, "theta", 0)));
+    DD_TRY(j->p->rates ? few_steps(f, j, r, key, loss) : epochs(f, j, r, key, loss));
     DD_TRY(dd_fit_accuracy(f->trainer, j->d, j->split, j->items, j->nitems, j->p->test_batch, accuracy));
-    return report(j, r, epochs, *loss, *accuracy);
+    return report(j, r, j->p->epochs + 1, *loss, *accuracy);
 }
 
 static void summarise(dd_eval_result *out, double losses)
@@ -149,6 +182,12 @@ dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const
     memset(out, 0, sizeof *out);
     DD_TRY(check(images, labels, &j));
     DD_TRY(dd_net_open(&n, net, (dd_image){d->c, d->h, d->w}, d->classes));
+    if (p->start && dd_shape_count(p->start->shape) != dd_net_size(n)) {
+        const int64_t size = dd_net_size(n);
+        dd_net_close(n);
+        return dd_fail(DD_EINVAL, "the set was made for a network of %" PRId64 " parameters, %s has %" PRId64,
+                       dd_shape_count(p->start->shape), net, size);
+    }
     const dd_fit_source src = {images, labels, NULL, images->shape.dim[0]};
     const dd_status st = run(out, b, n, src, &j);
     dd_net_close(n);

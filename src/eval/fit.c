@@ -99,6 +99,14 @@ dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *se
     return DD_OK;
 }
 
+dd_status dd_fit_strided(dd_fit *f, int64_t first, int64_t stride, double rate, dd_key key, double *loss)
+{
+    int64_t n = 0;
+    for (int64_t i = first; i < f->src.n && n < f->batch; i += stride) f->order[n++] = (int32_t)i;
+    fetch(f, 0, n, key);
+    return dd_trainer_step(f->trainer, f->x, f->y, n, rate, dd_key_at(key, "batch", 0), loss);
+}
+
 static int64_t hits(const float *logits, const int32_t *labels, const int32_t *items, int64_t n, int64_t classes)
 {
     int64_t right = 0;

@@ -36,6 +36,8 @@ typedef double (*dd_rate_fn)(const void *self, int64_t step);
 /* One shuffled epoch, the last short batch kept; loss is the mean over images. A loss that is no number ends it early.
  */
 dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *self, dd_key key, double *loss);
+/* One step on the images first, first+stride, ... of the source, in order. */
+dd_status dd_fit_strided(dd_fit *f, int64_t first, int64_t stride, double rate, dd_key key, double *loss);
 /* Fraction right on n items of a split (items NULL: the first n), `batch` at a time. */
 dd_status dd_fit_accuracy(dd_trainer *t, const dd_dataset *d, const dd_split *split, const int32_t *items, int64_t n,
                           int64_t batch, double *accuracy);

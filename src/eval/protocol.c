@@ -29,7 +29,7 @@ static void dc_augmentation(dd_protocol *p, const dd_dataset *d, const dd_net *n
 
 dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d, const dd_net *net)
 {
-    static const char *const known[] = {"dc", "dsa", NULL};
+    static const char *const known[] = {"dc", "dsa", "mtt", "steps", NULL};
     *out = (dd_protocol){
         .epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 100};
     snprintf(out->name, sizeof out->name, "%s", name);
@@ -38,13 +38,36 @@ dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset
         dc_augmentation(out, d, net);
         return DD_OK;
     }
-    if (strcmp(name, "dsa")) {
+    if (!strcmp(name, "steps")) {
+        out->in_steps = true;
+        out->momentum = out->weight_decay = 0;
+        return DD_OK;
+    }
+    out->own_lr = !strcmp(name, "mtt");
+    if (strcmp(name, "dsa") && !out->own_lr) {
         const char *near = dd_nearest(name, known);
-        return dd_fail(DD_ENOTFOUND, "there is no protocol \"%s\"; the protocols are dc and dsa%s%s", name,
+        return dd_fail(DD_ENOTFOUND, "there is no protocol \"%s\"; the protocols are dc, dsa, mtt and steps%s%s", name,
                        near ? ", did you mean " : "", near ? near : "");
     }
     out->epochs = 1000;
     snprintf(out->aug, sizeof out->aug, "%s",
              is_digits(d) ? "color_crop_cutout_scale_rotate" : "color_crop_cutout_flip_scale_rotate");
+    return DD_OK;
+}
+
+dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s)
+{
+    if (!p->own_lr && !p->in_steps) return DD_OK;
+    if (!s->lr.data)
+        return dd_fail(DD_EINVAL, "protocol %s trains by learned step sizes, and this set has none; use dc or dsa",
+                       p->name);
+    if (p->own_lr) {
+        p->lr = (double)dd_f32(&s->lr)[0];
+        return DD_OK;
+    }
+    p->rates = &s->lr;
+    p->start = s->theta.data ? &s->theta : NULL;
+    p->epochs = dd_shape_count(s->lr.shape) - 1;
+    p->batch = s->classes;
     return DD_OK;
 }

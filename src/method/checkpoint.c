@@ -21,25 +21,26 @@ static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, 
     e[(*n)++].t = dd_tensor_view(t->dtype, t->shape, t->data);
 }
 
-/* The tensors of a checkpoint: facts [5], figures [3], images, best images, the method's own. */
+/* The tensors of a checkpoint: facts [5], figures [3], the set's parts, those of the best, the method's own. */
 static int entries(dd_driver *d, dd_tensor *facts, dd_tensor *figures, dd_st_entry *e)
 {
-    dd_saved own[8];
-    const int k = d->method->saved ? d->method->saved(d->state, own) : 0;
+    dd_saved own[8], part[DD_PARTS];
+    const int k = d->method->saved ? d->method->saved(d->state, own) : 0, parts = dd_set_parts(d->r.syn, part);
     int n = 0;
     entry(e, &n, "", "facts", facts);
     entry(e, &n, "", "figures", figures);
-    entry(e, &n, "", "images", &d->r.syn->images);
-    entry(e, &n, "", "best_images", &d->best);
+    for (int i = 0; i < parts; i++) entry(e, &n, "", part[i].name, part[i].tensor);
+    for (int i = 0; i < parts; i++) entry(e, &n, "best_", part[i].name, &d->best[i]);
     for (int i = 0; i < k; i++) entry(e, &n, "method.", own[i].name, own[i].tensor);
     return n;
 }
 
 int64_t dd_checkpoint_size(const dd_driver *d)
 {
-    dd_saved own[8];
-    const int k = d->method->saved ? d->method->saved(d->state, own) : 0;
-    int64_t n = 2 * dd_shape_count(d->r.syn->images.shape) * (int64_t)sizeof(float);
+    dd_saved own[8], part[DD_PARTS];
+    const int k = d->method->saved ? d->method->saved(d->state, own) : 0, parts = dd_set_parts(d->r.syn, part);
+    int64_t n = 0;
+    for (int i = 0; i < parts; i++) n += 2 * (int64_t)dd_tensor_bytes(part[i].tensor);
     for (int i = 0; i < k; i++)
         n += dd_shape_count(own[i].tensor->shape) * (int64_t)dd_dtype_size(own[i].tensor->dtype);
     return n;

@@ -18,6 +18,7 @@ const dd_method dd_method_dc = {
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,
     .order = 2,
+    .labels = "hard|soft",
     .init = "noise",
     .aug = "none",
     .protocol = "dc",

@@ -58,11 +58,12 @@ static dd_status write_config(dd_driver *d)
     return st;
 }
 
-static bool finite_images(const dd_driver *d)
+static bool finite_set(const dd_driver *d)
 {
-    const float *x = dd_f32(&d->r.syn->images);
-    for (int64_t i = 0, n = dd_shape_count(d->r.syn->images.shape); i < n; i++)
-        if (!isfinite(x[i])) return false;
+    dd_saved part[DD_PARTS];
+    for (int k = dd_set_parts(d->r.syn, part) - 1; k >= 0; k--)
+        for (int64_t i = 0, n = dd_shape_count(part[k].tensor->shape); i < n; i++)
+            if (!isfinite(dd_f32(part[k].tensor)[i])) return false;
     return true;
 }
 
@@ -122,12 +123,23 @@ static dd_status interrupted(const dd_driver *d)
                    d->o.out);
 }
 
+/* The set as it is becomes the best one, or the other way round. */
+static dd_status keep(dd_driver *d, bool best)
+{
+    dd_saved part[DD_PARTS];
+    const int n = dd_set_parts(d->r.syn, part);
+    for (int i = 0; i < n; i++)
+        DD_TRY(best ? dd_tensor_copy(&d->best[i], part[i].tensor) : dd_tensor_copy(part[i].tensor, &d->best[i]));
+    return DD_OK;
+}
+
 static dd_status evaluate_now(dd_driver *d)
 {
     dd_eval_result e;
     const bool test = d->o.paper_compatible;
+    DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
     expect_epochs(d, 1);
-    const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, &d->r.syn->labels,
+    const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, dd_set_labels(d->r.syn),
                                     test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval,
                                     &d->protocol, 1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d);
     expect_epochs(d, 0);
@@ -137,7 +149,7 @@ static dd_status evaluate_now(dd_driver *d)
     if (e.mean <= d->best_accuracy) return DD_OK;
     d->best_accuracy = e.mean;
     d->best_at = d->done;
-    return dd_tensor_copy(&d->best, &d->r.syn->images);
+    return keep(d, true);
 }
 
 static dd_status diverged(dd_driver *d)
@@ -193,7 +205,7 @@ static dd_status iterate(dd_driver *d)
         DD_TRY(made);
         const double took = dd_now() - start;
         d->done++;
-        if (!isfinite(d->r.loss) || !finite_images(d)) return diverged(d);
+        if (!isfinite(d->r.loss) || !finite_set(d)) return diverged(d);
         dd_record_loss(d);
         const bool last = d->done == d->o.iterations;
         if (d->o.eval_every && (d->done % d->o.eval_every == 0 || last)) {
@@ -210,13 +222,15 @@ static dd_status iterate(dd_driver *d)
     return DD_OK;
 }
 
-static dd_status judge(dd_driver *d, const dd_tensor *images)
+static dd_status judge(dd_driver *d)
 {
     const dd_key key = dd_key_at(d->r.key, "final", 0);
     if (!d->o.eval_repeats) return DD_OK;
+    DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
     expect_epochs(d, d->o.eval_repeats * (d->o.baselines ? 2 : 1));
-    DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, images, &d->r.syn->labels,
-                       &d->data->test, NULL, 0, &d->protocol, d->o.eval_repeats, key, evaluating, d));
+    DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, &d->r.syn->images,
+                       dd_set_labels(d->r.syn), &d->data->test, NULL, 0, &d->protocol, d->o.eval_repeats, key,
+                       evaluating, d));
     if (!d->o.baselines) return DD_OK;
     d->eval_first = d->eval_of / 2;
     return dd_evaluate_random(&d->result->random, d->r.backend, d->o.net, d->data, d->items, d->nitems, d->o.ipc,
@@ -234,15 +248,21 @@ static dd_status write_text(const dd_driver *d, const char *name, dd_status (*ma
     return st;
 }
 
-/* The last images, when the best ones are others. */
+/* The last set, when the best one is another. */
 static dd_status write_last(const dd_driver *d)
 {
     char path[1024];
     void *bytes;
     size_t size;
-    const dd_st_entry e = {"images", dd_tensor_view(DD_F32, d->r.syn->images.shape, d->r.syn->images.data)};
+    dd_saved part[DD_PARTS];
+    dd_st_entry e[DD_PARTS];
+    const int n = dd_set_parts(d->r.syn, part);
+    for (int i = 0; i < n; i++) {
+        snprintf(e[i].name, sizeof e[i].name, "%s", part[i].name);
+        e[i].t = dd_tensor_view(DD_F32, part[i].tensor->shape, part[i].tensor->data);
+    }
     DD_TRY(dd_path_join(path, sizeof path, d->o.out, "last.safetensors"));
-    DD_TRY(dd_st_write(&e, 1, &bytes, &size));
+    DD_TRY(dd_st_write(e, n, &bytes, &size));
     const dd_status s = dd_write_file(path, bytes, size);
     dd_free(bytes);
     return s;
@@ -254,8 +274,8 @@ static dd_status finish(dd_driver *d)
     dd_str json = {0};
     char why[1000];
     if (best_is_older) DD_TRY(write_last(d));
-    if (d->best_accuracy >= 0) DD_TRY(dd_tensor_copy(&d->r.syn->images, &d->best));
-    const dd_status judged = judge(d, &d->r.syn->images);
+    if (d->best_accuracy >= 0) DD_TRY(keep(d, false));
+    const dd_status judged = judge(d);
     if (judged == DD_EINTERRUPTED) return interrupted(d);
     snprintf(why, sizeof why, "%.999s", judged == DD_OK ? "" : dd_last_error());
     dd_status s = dd_record_set(d, &json); /* what was distilled is not lost with its judgement */

@@ -9,6 +9,10 @@
 
 #include <stdio.h>
 
+/* What of a set a method may change: images, soft labels, step sizes, as far as there are any; their number. */
+enum { DD_PARTS = 3 };
+int dd_set_parts(dd_synset *s, dd_saved out[DD_PARTS]);
+
 typedef struct dd_driver {
     dd_distill_opts o;
     const dd_method *method;
@@ -27,9 +31,9 @@ typedef struct dd_driver {
     char aug[DD_OPT_TEXT];
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
     FILE *metrics;
-    int64_t done;         /* iterations finished */
-    dd_tensor best;       /* images of the best evaluation so far */
-    double best_accuracy; /* < 0: none yet */
+    int64_t done;             /* iterations finished */
+    dd_tensor best[DD_PARTS]; /* of the best evaluation so far, as dd_set_parts has them */
+    double best_accuracy;     /* < 0: none yet */
     int64_t best_at;
     double started, accuracy;
     double planning; /* seconds spent on knowing the costs */

@@ -19,6 +19,7 @@ const dd_method dd_method_dsa = {
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,
     .order = 2,
+    .labels = "hard|soft",
     .settle = dd_gradmatch_settle,
     .build = dd_gradmatch_build,
     .iterate = dd_gradmatch_iterate,

@@ -103,6 +103,34 @@ void dd_feed_augment(dd_feed *f, const dd_run *r, int64_t row, int64_t n, const 
     landed(f, &f->aug, row, n);
 }
 
+void dd_feed_label_rows(dd_feed *f, const dd_tensor *labels, int64_t row, int64_t from, int64_t n)
+{
+    const int64_t classes = f->y.shape.dim[1];
+    memcpy(landing(f, &f->y, row), dd_f32(labels) + from * classes, (size_t)(n * classes) * sizeof(float));
+    landed(f, &f->y, row, n);
+}
+
+void dd_feed_labels(dd_feed *f, const dd_run *r, int64_t row, int64_t from, int64_t n)
+{
+    if (r->syn->soft_labels.data)
+        dd_feed_label_rows(f, &r->syn->soft_labels, row, from, n);
+    else
+        for (int64_t i = 0; i < n; i++) dd_feed_class(f, row + i, dd_i32(&r->syn->labels)[from + i], 1);
+}
+
+void dd_feed_augment_batch(dd_feed *f, const dd_run *r, dd_key key, int64_t first)
+{
+    const dd_image im = {r->data->c, r->data->h, r->data->w};
+    const dd_tensor *given = r->given ? r->given->aug : NULL;
+    float *aug = landing(f, &f->aug, 0);
+    if (!r->aug.list) return;
+    if (given)
+        memcpy(aug, dd_f32(given) + first * DD_AUG_PARAMS, (size_t)(f->n * DD_AUG_PARAMS) * sizeof *aug);
+    else
+        dd_aug_draw(r->aug, im, key, false, f->n, aug);
+    landed(f, &f->aug, 0, f->n);
+}
+
 dd_status dd_draw_classes(const dd_run *r, dd_key key, float *rows)
 {
     const dd_image im = {r->data->c, r->data->h, r->data->w};

@@ -28,6 +28,13 @@ void dd_feed_items(dd_feed *f, const dd_run *r, int64_t row, const int32_t *item
 void dd_feed_synthetic(dd_feed *f, const dd_run *r, int64_t row, int64_t from, int64_t n);
 /* Labels: all of class c. */
 void dd_feed_class(dd_feed *f, int64_t row, int64_t c, int64_t n);
+/* Labels of the synthetic images `from` .. from+n-1: soft where the set has such. */
+void dd_feed_labels(dd_feed *f, const dd_run *r, int64_t row, int64_t from, int64_t n);
+/* Rows of y from rows of labels [M,classes], F32. */
+void dd_feed_label_rows(dd_feed *f, const dd_tensor *labels, int64_t row, int64_t from, int64_t n);
+/* Augmentation of a whole batch as networks are trained by: one strategy, parameters of its own for each image; or rows
+ * first .. first+n-1 of those given. */
+void dd_feed_augment_batch(dd_feed *f, const dd_run *r, dd_key key, int64_t first);
 /* Augmentation: the shared draw [DD_AUG_PARAMS], or where that is NULL one of its own for each image, numbered from
  * `first` on at (key, purpose), or given. Nothing where the run does not augment. */
 void dd_feed_augment(dd_feed *f, const dd_run *r, int64_t row, int64_t n, const float *shared, dd_key key,

@@ -13,7 +13,7 @@
 
 typedef struct job {
     dd_driver *d;
-    dd_tensor syn, real, theta, target, aug, index; /* as the file has them; empty where it does not */
+    dd_tensor syn, real, theta, target, aug, index, labels, lr; /* as the file has them; empty where it does not */
     dd_given given;
 } job;
 
@@ -38,6 +38,8 @@ static dd_status take_all(job *j, const dd_st_file *f, const char *path)
     DD_TRY(take(&j->target, f, "target", DD_F32, 1, path));
     DD_TRY(take(&j->aug, f, "aug", DD_F32, 2, path));
     DD_TRY(take(&j->index, f, "index", DD_I32, 2, path));
+    DD_TRY(take(&j->labels, f, "labels", DD_F32, 2, path));
+    DD_TRY(take(&j->lr, f, "lr", DD_F32, 1, path));
     if (!j->syn.data) return dd_fail(DD_EFORMAT, "%s has no tensor \"syn\", the synthetic images [M,C,H,W]", path);
     if (j->aug.data && j->aug.shape.dim[1] != DD_AUG_PARAMS)
         return dd_fail(DD_EFORMAT, "%s: \"aug\" has rows of %" PRId64 " numbers, not %d", path, j->aug.shape.dim[1],
@@ -127,6 +129,19 @@ static dd_status take_whole_batch(const job *j)
     return DD_OK;
 }
 
+/* What the file says of a part of the set, if it does. */
+static dd_status put(dd_tensor *to, const dd_tensor *given, const char *name, const char *method)
+{
+    char a[128], b[128];
+    if (!given->data) return DD_OK;
+    if (!to->data)
+        return dd_fail(DD_EINVAL, "\"%s\" means nothing to method %s with these options; leave it out", name, method);
+    if (!dd_shape_equal(to->shape, given->shape))
+        return dd_fail(DD_EINVAL, "\"%s\" is %s, it must be %s", name, dd_shape_text(given->shape, a, sizeof a),
+                       dd_shape_text(to->shape, b, sizeof b));
+    return dd_tensor_copy(to, given);
+}
+
 static dd_status compute(job *j, dd_dtype type)
 {
     dd_driver *d = j->d;
@@ -144,6 +159,8 @@ static dd_status compute(job *j, dd_dtype type)
     DD_TRY(check_index(j));
     DD_TRY(take_whole_batch(j));
     DD_TRY(dd_tensor_copy(&d->r.syn->images, &j->syn));
+    DD_TRY(put(&d->r.syn->soft_labels, &j->labels, "labels", d->method->name));
+    DD_TRY(put(&d->r.syn->lr, &j->lr, "lr", d->method->name));
     d->r.dtype = type;
     d->r.given = &j->given;
     DD_TRY(d->method->build(&d->r, d->state));
@@ -185,7 +202,7 @@ dd_status dd_gradient(double *loss, const dd_distill_opts *o, const char *from, 
     if (s == DD_OK) s = write_result(&j, to);
     *loss = j.d->r.loss;
     dd_driver_close(j.d);
-    dd_tensor *const all[] = {&j.syn, &j.real, &j.theta, &j.target, &j.aug, &j.index};
+    dd_tensor *const all[] = {&j.syn, &j.real, &j.theta, &j.target, &j.aug, &j.index, &j.labels, &j.lr};
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
     return s;
 }

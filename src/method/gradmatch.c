@@ -118,7 +118,7 @@ dd_status dd_gradmatch_settle(dd_run *r, void *state)
 static dd_status open_fit(dd_run *r, dd_gradmatch *m)
 {
     const dd_trainer_opts o = {.aug = r->aug};
-    const dd_fit_source src = {.images = &r->syn->images, .labels = &r->syn->labels, .n = r->syn->m};
+    const dd_fit_source src = {.images = &r->syn->images, .labels = dd_set_labels(r->syn), .n = r->syn->m};
     dd_trainer *t = NULL;
     DD_TRY(dd_trainer_new(&t, r->backend, r->net, &o));
     const dd_status s = dd_fit_init(&m->fit, t, r->data, src, r->data->c * r->data->h * r->data->w, m->batch_train);
@@ -238,7 +238,7 @@ static dd_status add_real(const dd_run *r, dd_gradmatch *m, int64_t c, double sh
 static void feed_part(const dd_run *r, const dd_gradmatch *m, dd_gradpass *w, int64_t at, dd_key key)
 {
     dd_feed_synthetic(&w->in, r, 0, at, w->in.n);
-    dd_feed_class(&w->in, 0, at / r->ipc, w->in.n);
+    dd_feed_labels(&w->in, r, 0, at, w->in.n);
     dd_feed_augment(&w->in, r, 0, w->in.n, shared(m, at / r->ipc), key, "aug syn", at);
 }
 

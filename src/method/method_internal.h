@@ -19,14 +19,15 @@ typedef struct dd_run {
     const dd_dataset *data;
     const int32_t *items; /* training items methods may look at (the holdout is not among them) */
     int64_t nitems;
-    int64_t *class_first; /* [classes+1] offsets into class_items */
-    int32_t *class_items; /* [nitems] r->items sorted by class */
-    int32_t *scratch;     /* [nitems] room for dd_run_sample_class */
-    dd_synset *syn;       /* class-major; images are what a method changes */
-    int64_t ipc;
+    int64_t *class_first;    /* [classes+1] offsets into class_items */
+    int32_t *class_items;    /* [nitems] r->items sorted by class */
+    int32_t *scratch;        /* [nitems] room for dd_run_sample_class */
+    dd_synset *syn;          /* class-major; images are what a method changes */
+    int64_t ipc, iterations; /* iterations: of the whole run */
     const dd_net *net;
     dd_backend *backend;
     dd_aug aug;
+    bool learned;          /* the labels are the method's to improve: r->syn->soft_labels */
     dd_key key;            /* of the run: dd_key_at(key, purpose, index) */
     double loss;           /* set by iterate */
     dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */
@@ -46,6 +47,13 @@ static inline dd_status dd_run_stopped(void)
     return dd_fail(DD_EINTERRUPTED, "stopped on request");
 }
 
+/* The labels that networks are trained on: soft where there are any. Borrowed. */
+const dd_tensor *dd_set_labels(const dd_synset *s);
+/* x [n] becomes its softmax. */
+void dd_softmax_row(float *x, int64_t n);
+/* Gives r->syn soft labels, one-hot at first. For settle. */
+dd_status dd_run_soften(dd_run *r);
+
 /* Memory that a checkpoint must hold beside the images: momentum buffers and the like. */
 typedef struct dd_saved {
     const char *name;
@@ -54,14 +62,17 @@ typedef struct dd_saved {
 
 typedef struct dd_method {
     const char *name, *title, *cite;
-    const dd_option *options;          /* offsets into the method's state */
-    size_t state_size;                 /* zeroed, then options filled in, then build */
-    int64_t iterations;                /* default K; 0: a coreset, build alone makes the set */
-    int order;                         /* of derivative */
-    const char *init, *aug, *protocol; /* what "auto" is for it; NULL: real, the DSA list of the data set, dsa */
-    const char *cuts[DD_CUTS];         /* options of its own that build may lower where memory is limited; NULL: none */
+    const dd_option *options; /* offsets into the method's state */
+    size_t state_size;        /* zeroed, then options filled in, then build */
+    int64_t iterations;       /* default K; 0: a coreset, build alone makes the set */
+    int order;                /* of derivative */
+    /* What "auto" is for it; NULL: real, the DSA list of the data set, dsa, convnet. */
+    const char *init, *aug, *protocol, *net;
+    const char *labels; /* "hard|soft|learned" or what of it means something, its own choice first; NULL: hard only */
+    const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what
-     * means nothing. What it leaves in the options is what config.json records. NULL: nothing to do. */
+     * means nothing. What it leaves in the options is what config.json records. It may give the set soft labels and
+     * step sizes; in the state it touches nothing but options. NULL: nothing to do. */
     dd_status (*settle)(dd_run *r, void *state);
     dd_status (*build)(dd_run *r, void *state);
     dd_status (*iterate)(dd_run *r, void *state, int64_t it);

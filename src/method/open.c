@@ -4,6 +4,7 @@
  * Knows everything below method. */
 #include "base/fs.h"
 #include "method/driver_internal.h"
+#include "nn/train_step.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -18,10 +19,12 @@ static const dd_option driver_table[] = {
     {"ipc", DD_OPT_INT, AT(ipc), "1", 1, 10000, NULL, "synthetic images per class"},
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
     {"iterations", DD_OPT_INT, AT(iterations), "-1", -1, 1e9, NULL, "iterations; -1 is the method's own number"},
-    {"net", DD_OPT_STRING, AT(net), "convnet", 0, 0, NULL, "network specification"},
+    {"net", DD_OPT_STRING, AT(net), "auto", 0, 0, NULL, "network specification; auto is the method's own choice"},
     {"init", DD_OPT_CHOICE, AT(init), "auto", 0, 0, "auto|real|noise|herding|kcenter|kmeans",
      "what the images start as; auto is the method's own choice"},
     {"aug", DD_OPT_STRING, AT(aug), "auto", 0, 0, NULL, "differentiable augmentation of the method"},
+    {"labels", DD_OPT_CHOICE, AT(labels), "auto", 0, 0, "auto|hard|soft|learned",
+     "hard, those a network trained on the real data gives the first images, or learned; auto is the method's own"},
     {"eval_every", DD_OPT_INT, AT(eval_every), "0", 0, 1e9, NULL, "iterations between evaluations; 0: none"},
     {"eval_repeats", DD_OPT_INT, AT(eval_repeats), "3", 0, 64, NULL, "networks of the final evaluation; 0: none"},
     {"protocol", DD_OPT_STRING, AT(protocol), "auto", 0, 0, NULL,
@@ -77,10 +80,31 @@ static dd_status apply_sets(dd_driver *d)
     return DD_OK;
 }
 
+/* Whether a list "a|b|c" holds the word. */
+static bool word_in(const char *list, const char *word)
+{
+    const size_t n = strlen(word);
+    for (const char *at = strstr(list, word); at; at = strstr(at + 1, word))
+        if ((at == list || at[-1] == '|') && (at[n] == 0 || at[n] == '|')) return true;
+    return false;
+}
+
 /* Puts the method's own choice in place of "auto". */
 static void choose(char *option, const char *own)
 {
     if (own && strcmp(option, "auto") == 0) snprintf(option, DD_OPT_TEXT, "%s", own);
+}
+
+/* The row's list of what it can do with labels begins with its own choice. */
+static dd_status choose_labels(dd_driver *d)
+{
+    const char *can = d->method->labels ? d->method->labels : "hard";
+    char first[16];
+    snprintf(first, sizeof first, "%.*s", (int)strcspn(can, "|"), can);
+    choose(d->o.labels, first);
+    if (word_in(can, d->o.labels)) return DD_OK;
+    return dd_fail(DD_EUNSUPPORTED, "labels=%s means nothing to method %s, which takes %s", d->o.labels,
+                   d->method->name, can);
 }
 
 static dd_status open_method(dd_driver *d)
@@ -93,6 +117,8 @@ static dd_status open_method(dd_driver *d)
     choose(d->o.init, d->method->init ? d->method->init : "real");
     choose(d->o.protocol, d->method->protocol ? d->method->protocol : "dsa");
     choose(d->o.aug, d->method->aug);
+    choose(d->o.net, d->method->net ? d->method->net : "convnet");
+    DD_TRY(choose_labels(d));
     if (!d->method->iterations && d->o.iterations > 0 && d->o.log) {
         char line[160];
         snprintf(line, sizeof line, "method %s chooses images and does not iterate: iterations=%" PRId64 " is ignored",
@@ -190,6 +216,38 @@ dd_status dd_driver_backend(const dd_driver *d, const char *precision, dd_backen
     return dd_backend_precision(*out, precision);
 }
 
+int dd_set_parts(dd_synset *s, dd_saved out[DD_PARTS])
+{
+    int n = 0;
+    out[n++] = (dd_saved){"images", &s->images};
+    if (s->soft_labels.data) out[n++] = (dd_saved){"soft_labels", &s->soft_labels};
+    if (s->lr.data) out[n++] = (dd_saved){"lr", &s->lr};
+    return n;
+}
+
+const dd_tensor *dd_set_labels(const dd_synset *s)
+{
+    return s->soft_labels.data ? &s->soft_labels : &s->labels;
+}
+
+void dd_softmax_row(float *x, int64_t n)
+{
+    double sum = 0;
+    float most = x[0];
+    for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+    for (int64_t i = 0; i < n; i++) sum += exp((double)(x[i] - most));
+    for (int64_t i = 0; i < n; i++) x[i] = (float)(exp((double)(x[i] - most)) / sum);
+}
+
+dd_status dd_run_soften(dd_run *r)
+{
+    dd_synset *s = r->syn;
+    DD_TRY(dd_tensor_init(&s->soft_labels, DD_F32, DD_SHAPE(s->m, s->classes)));
+    memset(s->soft_labels.data, 0, dd_tensor_bytes(&s->soft_labels));
+    for (int64_t i = 0; i < s->m; i++) dd_f32(&s->soft_labels)[i * s->classes + dd_i32(&s->labels)[i]] = 1;
+    return DD_OK;
+}
+
 static dd_status open_run(dd_driver *d)
 {
     const dd_dataset *data = d->data;
@@ -205,6 +263,8 @@ static dd_status open_run(dd_driver *d)
     d->r.items = d->items;
     d->r.nitems = d->nitems;
     d->r.ipc = d->o.ipc;
+    d->r.iterations = d->o.iterations;
+    d->r.learned = strcmp(d->o.labels, "learned") == 0;
     d->r.dtype = DD_F32;
     d->r.going_on = dd_driver_going_on;
     d->r.self = d;
@@ -212,8 +272,13 @@ static dd_status open_run(dd_driver *d)
     d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
     DD_TRY(dd_synset_new(&d->r.syn, d->o.ipc * data->classes, data));
     for (int64_t i = 0; i < d->r.syn->m; i++) dd_i32(&d->r.syn->labels)[i] = (int32_t)(i / d->o.ipc);
-    DD_TRY(dd_tensor_init(&d->best, DD_F32, d->r.syn->images.shape));
-    return d->method->settle ? d->method->settle(&d->r, d->state) : DD_OK;
+    if (strcmp(d->o.labels, "hard") != 0) DD_TRY(dd_run_soften(&d->r));
+    if (d->method->settle) DD_TRY(d->method->settle(&d->r, d->state));
+    DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
+    dd_saved part[DD_PARTS];
+    for (int i = dd_set_parts(d->r.syn, part) - 1; i >= 0; i--)
+        DD_TRY(dd_tensor_init(&d->best[i], DD_F32, part[i].tensor->shape));
+    return DD_OK;
 }
 
 static dd_status initialise(dd_driver *d)
@@ -228,6 +293,27 @@ static dd_status initialise(dd_driver *d)
     return dd_coreset_fill(&d->r, strcmp(d->o.init, "real") == 0 ? "random" : d->o.init, 5, key, images);
 }
 
+/* Softmax of what a network says to the first images, trained on the real ones. */
+static dd_status soften_by_teacher(dd_driver *d)
+{
+    dd_train_opts o = DD_TRAIN_OPTS_INIT;
+    dd_trainer *t = NULL;
+    dd_synset *s = d->r.syn;
+    dd_tensor theta = {0};
+    if (strcmp(d->o.labels, "soft") != 0) return DD_OK;
+    o.epochs = 5;
+    DD_TRY(dd_train(&theta, NULL, d->r.backend, d->net, d->data, d->items, d->nitems, NULL, 0, &o,
+                    dd_key_at(d->r.key, "teacher", 0), NULL, NULL));
+    dd_status st = dd_trainer_new(&t, d->r.backend, d->net, &(dd_trainer_opts){0});
+    if (st == DD_OK) st = dd_tensor_copy(dd_trainer_theta(t), &theta);
+    if (st == DD_OK) st = dd_trainer_logits(t, dd_f32(&s->images), s->m, dd_f32(&s->soft_labels));
+    for (int64_t i = 0; st == DD_OK && i < s->m; i++)
+        dd_softmax_row(dd_f32(&s->soft_labels) + i * s->classes, s->classes);
+    dd_trainer_free(t);
+    dd_tensor_fini(&theta);
+    return st;
+}
+
 void dd_driver_close(dd_driver *d)
 {
     if (d->method && d->method->fini && d->state) d->method->fini(d->state);
@@ -239,7 +325,7 @@ void dd_driver_close(dd_driver *d)
     dd_free(d->r.class_items);
     dd_free(d->r.scratch);
     dd_synset_free(d->r.syn);
-    dd_tensor_fini(&d->best);
+    for (int i = 0; i < DD_PARTS; i++) dd_tensor_fini(&d->best[i]);
     dd_net_close(d->net);
     dd_backend_close(d->r.backend);
     dd_dataset_close(d->data);
@@ -307,6 +393,7 @@ dd_status dd_driver_build(dd_driver *d)
     const bool resumed = d->o.resume && dd_checkpoint_facts(d);
     if (!half) DD_TRY(dd_plan_fits(d)); /* before the work of choosing images */
     DD_TRY(initialise(d));
+    DD_TRY(soften_by_teacher(d));
     if (half) DD_TRY(dd_driver_probe(d)); /* before: the memory of its programs goes with them */
     if (half) DD_TRY(dd_plan_fits(d));
     if (half) DD_TRY(dd_backend_precision(d->r.backend, "bf16"));

@@ -8,6 +8,21 @@
 #include <stdio.h>
 #include <string.h>
 
+static dd_status copy_part(dd_tensor *to, const dd_tensor *from)
+{
+    if (!from->data) return DD_OK;
+    if (!to->data) DD_TRY(dd_tensor_init(to, from->dtype, from->shape));
+    return dd_tensor_copy(to, from);
+}
+
+static dd_status copy_set(dd_synset *to, const dd_synset *from)
+{
+    DD_TRY(copy_part(&to->images, &from->images));
+    DD_TRY(copy_part(&to->soft_labels, &from->soft_labels));
+    DD_TRY(copy_part(&to->lr, &from->lr));
+    return copy_part(&to->labels, &from->labels);
+}
+
 /* One iteration on images of its own; *step: what it added to them. */
 static dd_status iterate_once(const dd_driver *d, dd_backend *b, void *state, dd_tensor *step, double *loss)
 {
@@ -17,8 +32,7 @@ static dd_status iterate_once(const dd_driver *d, dd_backend *b, void *state, dd
     r.syn = NULL;
     memset(r.cut, 0, sizeof r.cut); /* of bf16 and of float32 alike as large as fits now */
     DD_TRY(dd_synset_new(&r.syn, d->r.syn->m, d->data));
-    dd_status s = dd_tensor_copy(&r.syn->images, images);
-    if (s == DD_OK) s = dd_tensor_copy(&r.syn->labels, &d->r.syn->labels);
+    dd_status s = copy_set(r.syn, d->r.syn);
     if (s == DD_OK) s = d->method->build(&r, state);
     if (s == DD_OK) s = d->method->iterate(&r, state, 0);
     if (s == DD_OK) s = dd_tensor_init(step, DD_F32, images->shape);

@@ -20,7 +20,7 @@ struct dd_unroll {
 
 static dd_val vector(dd_graph *g, const dd_unroll *u, const char *name)
 {
-    return dd_input(g, name, DD_F32, DD_SHAPE(dd_net_size(u->r->net)));
+    return dd_input(g, name, u->r->dtype, DD_SHAPE(dd_net_size(u->r->net)));
 }
 
 /* The gradient of a step's loss by theta. */
@@ -35,7 +35,7 @@ static dd_val gradient(dd_graph *g, const dd_unroll *u, const dd_fed *in, dd_val
 static void build_step(dd_graph *g, const dd_unroll *u)
 {
     const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
-    const dd_val theta = vector(g, u, "theta"), alpha = dd_input(g, "alpha", DD_F32, DD_SCALAR);
+    const dd_val theta = vector(g, u, "theta"), alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR);
     dd_val v = gradient(g, u, &in, theta);
     if (u->o.momentum > 0) {
         v = dd_add(g, v, dd_scale(g, vector(g, u, "v"), u->o.momentum));
@@ -48,7 +48,7 @@ static void build_back(dd_graph *g, const dd_unroll *u)
 {
     const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
     const dd_val theta = vector(g, u, "theta"), p = vector(g, u, "p");
-    const dd_val alpha = dd_input(g, "alpha", DD_F32, DD_SCALAR), grad = gradient(g, u, &in, theta);
+    const dd_val alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR), grad = gradient(g, u, &in, theta);
     const dd_val wrt[] = {in.x, theta, in.y};
     const bool momentum = u->o.momentum > 0;
     dd_val d[3] = {{0}, {0}, {0}}, w = dd_neg(g, dd_mul(g, alpha, p));
@@ -75,13 +75,13 @@ static dd_status allocate(dd_unroll *u)
 {
     const int64_t p = dd_net_size(u->r->net), n = u->o.steps;
     DD_TRY(dd_feed_init(&u->in, u->r, u->o.batch, true));
-    DD_TRY(dd_tensor_init(&u->theta, DD_F32, DD_SHAPE(n + 1, p)));
-    if (u->o.momentum > 0) DD_TRY(dd_tensor_init(&u->speed, DD_F32, DD_SHAPE(n + 1, p)));
-    DD_TRY(dd_tensor_init(&u->q, DD_F32, DD_SHAPE(p)));
-    DD_TRY(dd_tensor_init(&u->dx, DD_F32, u->in.x.shape));
-    DD_TRY(dd_tensor_init(&u->dy, DD_F32, u->in.y.shape));
-    DD_TRY(dd_tensor_init(&u->alpha, DD_F32, DD_SCALAR));
-    return dd_tensor_init(&u->rate_grad, DD_F32, DD_SCALAR);
+    DD_TRY(dd_tensor_init(&u->theta, u->r->dtype, DD_SHAPE(n + 1, p)));
+    if (u->o.momentum > 0) DD_TRY(dd_tensor_init(&u->speed, u->r->dtype, DD_SHAPE(n + 1, p)));
+    DD_TRY(dd_tensor_init(&u->q, u->r->dtype, DD_SHAPE(p)));
+    DD_TRY(dd_tensor_init(&u->dx, u->r->dtype, u->in.x.shape));
+    DD_TRY(dd_tensor_init(&u->dy, u->r->dtype, u->in.y.shape));
+    DD_TRY(dd_tensor_init(&u->alpha, u->r->dtype, DD_SCALAR));
+    return dd_tensor_init(&u->rate_grad, u->r->dtype, DD_SCALAR);
 }
 
 /* What does not change from step to step. */
@@ -139,10 +139,18 @@ void dd_unroll_free(dd_unroll *u)
     dd_free(u);
 }
 
+static void set_scalar(dd_tensor *t, double x)
+{
+    if (t->dtype == DD_F32)
+        *dd_f32(t) = (float)x;
+    else
+        *dd_f64(t) = x;
+}
+
 static dd_tensor row(const dd_unroll *u, const dd_tensor *all, int64_t i)
 {
     const int64_t p = dd_net_size(u->r->net);
-    return dd_tensor_view(DD_F32, DD_SHAPE(p), dd_f32(all) + i * p);
+    return dd_tensor_view(u->r->dtype, DD_SHAPE(p), (char *)all->data + i * p * (int64_t)dd_dtype_size(all->dtype));
 }
 
 dd_tensor dd_unroll_theta(const dd_unroll *u, int64_t i)
@@ -159,7 +167,7 @@ dd_status dd_unroll_forward(dd_unroll *u, const dd_tensor *theta, const double *
         now = row(u, &u->theta, i);
         next = row(u, &u->theta, i + 1);
         feed(self, i, &u->in);
-        *dd_f32(&u->alpha) = (float)alpha[i];
+        set_scalar(&u->alpha, alpha[i]);
         DD_TRY(dd_bind(u->step, "theta", &now));
         DD_TRY(dd_bind(u->step, "theta'", &next));
         if (u->o.momentum > 0) {
@@ -182,14 +190,14 @@ dd_status dd_unroll_backward(dd_unroll *u, dd_tensor *end, const double *alpha, 
     for (int64_t i = u->o.steps - 1; i >= 0; i--) {
         const dd_tensor theta = row(u, &u->theta, i);
         feed(self, i, &u->in);
-        *dd_f32(&u->alpha) = (float)alpha[i];
+        set_scalar(&u->alpha, alpha[i]);
         DD_TRY(dd_bind(u->back, "theta", &theta));
         if (u->o.momentum > 0) {
             const dd_tensor v = row(u, &u->speed, i + 1);
             DD_TRY(dd_bind(u->back, "v'", &v));
         }
         DD_TRY(dd_exec(u->back));
-        dalpha[i] = (double)*dd_f32(&u->rate_grad);
+        dalpha[i] = dd_scalar(&u->rate_grad);
         take(self, i, &u->dx, u->o.labels ? &u->dy : NULL);
     }
     return DD_OK;

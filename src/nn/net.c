@@ -52,6 +52,15 @@ int dd_net_kind_count(void)
     return (int)DD_LEN(kinds);
 }
 
+static const dd_option common_options[] = {{"init", DD_OPT_CHOICE, offsetof(dd_net_common, init), "uniform", 0, 0,
+                                            "uniform|xavier", "Distribution of weights."},
+                                           {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
+
+const dd_option *dd_net_common_options(void)
+{
+    return common_options;
+}
+
 static const dd_net_kind *kind_at(int i)
 {
     return i >= 0 && i < dd_net_kind_count() ? kinds[i] : NULL;
@@ -114,7 +123,10 @@ static dd_status set_options(dd_net *n, char *text)
             return dd_fail(DD_EINVAL, "network option \"%s\" has no value; write %s:KEY=VALUE[,KEY=VALUE...]", word,
                            n->kind->name);
         *eq = 0;
-        DD_TRY(dd_options_set(n->kind->options, n->opts, word, eq + 1));
+        if (strcmp(word, common_options->name) == 0)
+            DD_TRY(dd_options_set(common_options, &n->common, word, eq + 1));
+        else
+            DD_TRY(dd_options_set(n->kind->options, n->opts, word, eq + 1));
     }
     return DD_OK;
 }
@@ -133,6 +145,7 @@ static dd_status parse(dd_net *n, const char *spec)
     n->opts = dd_alloc(1, n->kind->opts_size);
     if (!n->opts) return dd_fail(DD_ENOMEM, "out of memory while opening network %s", text);
     DD_TRY(dd_options_defaults(n->kind->options, n->opts));
+    DD_TRY(dd_options_defaults(common_options, &n->common));
     snprintf(preset_text, sizeof preset_text, "%s", preset);
     DD_TRY(set_options(n, preset_text));
     return colon ? set_options(n, colon + 1) : DD_OK;
@@ -151,6 +164,8 @@ static dd_status canonical(dd_net *n)
         }
         dd_str_addf(&s, "%c%s=%s", o == n->kind->options ? ':' : ',', o->name, value);
     }
+    /* only where it is not the default, so that what was recorded before it came stays the same network */
+    if (strcmp(n->common.init, common_options->def) != 0) dd_str_addf(&s, ",init=%s", n->common.init);
     if (!s.failed) n->spec = dd_strdup(s.p);
     dd_str_free(&s);
     return n->spec ? DD_OK : dd_fail(DD_ENOMEM, "out of memory while opening network %s", n->kind->name);
@@ -285,6 +300,16 @@ int64_t dd_net_classes(const dd_net *n)
 
 /* --- initial values --- */
 
+static void fill_xavier(const dd_net_slot *s, float *x, int64_t count, dd_key key)
+{
+    const dd_shape w = s->info.shape;
+    const int64_t area = w.rank > 1 ? count / (w.dim[0] * w.dim[1]) : 0;
+    if (w.rank > 1)
+        dd_key_fill_normal(dd_key_at(key, s->name, 0), x, count, 0, sqrt(2.0 / (double)((w.dim[0] + w.dim[1]) * area)));
+    else
+        memset(x, 0, (size_t)count * sizeof *x);
+}
+
 /* Every tensor has a key of its own, so adding a layer leaves the others' draws alone. */
 static void fill(const dd_net_slot *s, float *x, int64_t count, dd_key key)
 {
@@ -297,8 +322,12 @@ static void fill(const dd_net_slot *s, float *x, int64_t count, dd_key key)
 
 static void fill_all(const dd_net *n, float *theta, dd_key key)
 {
-    for (int i = 0; i < n->nparams; i++)
-        fill(&n->slot[i], theta + n->slot[i].info.offset, dd_shape_count(n->slot[i].info.shape), key);
+    const bool xavier = strcmp(n->common.init, "xavier") == 0;
+    for (int i = 0; i < n->nparams; i++) {
+        const dd_net_slot *s = &n->slot[i];
+        (xavier && s->init == DD_INIT_UNIFORM ? fill_xavier : fill)(s, theta + s->info.offset,
+                                                                    dd_shape_count(s->info.shape), key);
+    }
 }
 
 dd_status dd_net_init(const dd_net *n, dd_tensor *theta, dd_key key)

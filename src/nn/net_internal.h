@@ -11,6 +11,11 @@ enum { DD_NET_MAX_PARAMS = 128, DD_NET_MAX_NORMS = 32 };
 
 typedef enum dd_init { DD_INIT_UNIFORM, DD_INIT_ONE, DD_INIT_ZERO } dd_init;
 
+/* Options that every network has. */
+typedef struct dd_net_common {
+    char init[DD_OPT_TEXT];
+} dd_net_common;
+
 typedef struct dd_net_slot {
     dd_param_info info;
     char name[32];
@@ -41,6 +46,7 @@ typedef struct dd_net_kind {
 struct dd_net {
     const dd_net_kind *kind;
     void *opts;
+    dd_net_common common;
     char *spec;
     dd_image image;
     int64_t classes, size, features, nstats;

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matching training trajectories (Cazenavette et al., CVPR 2022) by the exact gradient, whatever syn_steps. Knows the
+ * engine. */
+#include "method/trajectory.h"
+
+static const dd_option options[] = {
+    DD_TRAJECTORY_ROWS("0.01", "1.1", "50", "20"),
+    {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const dd_method dd_method_mtt = {
+    .name = "mtt",
+    .title = "Matching training trajectories",
+    .cite = "Cazenavette, Wang, Torralba, Efros, Zhu 2022",
+    .options = options,
+    .state_size = sizeof(dd_trajectory),
+    .iterations = 5000,
+    .order = 2,
+    .protocol = "mtt",
+    .labels = "hard|soft|learned",
+    .settle = dd_trajectory_settle,
+    .build = dd_trajectory_build,
+    .iterate = dd_trajectory_iterate,
+    .saved = dd_trajectory_saved,
+    .gradient = dd_trajectory_gradient,
+    .gradients = dd_trajectory_gradients,
+    .fini = dd_trajectory_fini,
+};

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * TESLA (Cui et al., ICML 2023): trajectory matching by an estimator that takes the student's networks for constants;
+ * cheaper by a second-order product, and not the gradient of the loss. Knows the engine. */
+#include "method/trajectory.h"
+
+static const dd_option options[] = {
+    DD_TRAJECTORY_ROWS("0.01", "1.1", "50", "20"),
+    {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
+};
+
+static dd_status tesla_settle(dd_run *r, void *state)
+{
+    ((dd_trajectory *)state)->constant = true;
+    return dd_trajectory_settle(r, state);
+}
+
+const dd_method dd_method_tesla = {
+    .name = "tesla",
+    .title = "Trajectory matching by TESLA's estimator",
+    .cite = "Cui, Wang, Si, Hsieh 2023",
+    .options = options,
+    .state_size = sizeof(dd_trajectory),
+    .iterations = 10000,
+    .order = 2,
+    .protocol = "mtt",
+    .labels = "hard|soft|learned",
+    .settle = tesla_settle,
+    .build = dd_trajectory_build,
+    .iterate = dd_trajectory_iterate,
+    .saved = dd_trajectory_saved,
+    .gradient = dd_trajectory_gradient,
+    .gradients = dd_trajectory_gradients,
+    .fini = dd_trajectory_fini,
+};
