@@ -275,6 +275,7 @@ static dd_status open_run(dd_driver *d)
     if (strcmp(d->o.labels, "hard") != 0) DD_TRY(dd_run_soften(&d->r));
     if (d->method->settle) DD_TRY(d->method->settle(&d->r, d->state));
     DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
+    if (d->protocol.in_steps) d->protocol.momentum = d->r.momentum;
     dd_saved part[DD_PARTS];
     for (int i = dd_set_parts(d->r.syn, part) - 1; i >= 0; i--)
         DD_TRY(dd_tensor_init(&d->best[i], DD_F32, part[i].tensor->shape));

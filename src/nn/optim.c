@@ -4,6 +4,8 @@
  * Weight decay hits every parameter, biases and norm scales included, as in the references. Knows graph. */
 #include "nn/step_internal.h"
 
+#include <math.h>
+
 void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay)
 {
     const float mu = (float)momentum, wd = (float)weight_decay, rate = (float)lr;
@@ -37,4 +39,17 @@ dd_step_state dd_step_adam(dd_graph *g, dd_step_state s, dd_val grad, dd_val lr,
     const dd_val root = dd_addc(g, dd_sqrt(g, dd_mul(g, next.v2, fix2)), DD_ADAM_EPS);
     next.theta = dd_sub(g, s.theta, dd_mul(g, lr, dd_div(g, dd_mul(g, next.v1, fix1), root)));
     return next;
+}
+
+void dd_adam_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
+                    int64_t step)
+{
+    const double fix1 = 1 - pow(beta1, (double)step), fix2 = 1 - pow(beta2, (double)step);
+    const float b1 = (float)beta1, b2 = (float)beta2, c1 = (float)(1 - beta1), c2 = (float)(1 - beta2);
+    const float rate = (float)(lr / fix1), root = (float)(1 / sqrt(fix2));
+    for (int64_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + c1 * g[i];
+        v[i] = b2 * v[i] + c2 * g[i] * g[i];
+        x[i] -= rate * m[i] / (sqrtf(v[i]) * root + 1e-8f);
+    }
 }

@@ -14,6 +14,10 @@ int64_t dd_net_classes(const dd_net *n);
  * (v starts at zero, which gives the same first step.) Host side, for pixels and learning rates. */
 void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay);
 
+/* Adam with bias correction, step 1, 2, ...; no weight decay, epsilon 1e-8. m and v start at 0. Host side, likewise. */
+void dd_adam_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
+                    int64_t step);
+
 /* As dd_aug_draw, but every row gets all strategies of the list, composed: ordinary augmentation ("crop_flip"). */
 void dd_aug_draw_all(dd_aug a, dd_image image, dd_key key, int64_t n, float *params);
 
