@@ -5,6 +5,7 @@
 #define ATTAR_ATTAR_H
 #include "attar/data.h"
 #include "attar/eval.h"
+#include "attar/experts.h"
 #include "attar/graph.h"
 #include "attar/method.h"
 #include "attar/net.h"

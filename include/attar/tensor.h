@@ -10,7 +10,8 @@ extern "C" {
 
 #define DD_MAX_RANK 6
 
-typedef enum dd_dtype { DD_F32 = 1, DD_F64 = 2, DD_I32 = 3, DD_U8 = 4, DD_I64 = 5 } dd_dtype;
+/* DD_BF16, the upper half of a float32, is for files: no operation computes in it. */
+typedef enum dd_dtype { DD_F32 = 1, DD_F64 = 2, DD_I32 = 3, DD_U8 = 4, DD_I64 = 5, DD_BF16 = 6 } dd_dtype;
 
 /* Sizes along each axis, outermost first. rank 0 is a scalar of one element. */
 typedef struct dd_shape {

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -67,6 +68,28 @@ dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size
     *data = p;
     *size = n;
     return DD_OK;
+}
+
+dd_status dd_map_file(const char *path, size_t limit, const void **data, size_t *size)
+{
+    *data = NULL;
+    *size = 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return dd_fail(missing() ? DD_ENOTFOUND : DD_EIO, "%s: %s", path, strerror(errno));
+    size_t n = 0;
+    dd_status s = file_size(fd, path, limit, &n);
+    void *p = s == DD_OK && n ? mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+    if (p == MAP_FAILED) s = dd_fail(DD_EIO, "%s: cannot be mapped: %s", path, strerror(errno));
+    close(fd);
+    if (s != DD_OK) return s;
+    *data = p;
+    *size = n;
+    return DD_OK;
+}
+
+void dd_unmap_file(const void *data, size_t size)
+{
+    if (data) munmap((void *)(uintptr_t)data, size);
 }
 
 static dd_status write_all(int fd, const char *path, const char *p, size_t size)

@@ -8,6 +8,10 @@
 /* Reads a whole file (dd_free it); one NUL byte follows the data. Refuses more than `limit` bytes with DD_EFORMAT
  * and the actual size. DD_ENOTFOUND, DD_EIO, DD_ENOMEM. */
 dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size);
+/* The file's bytes as pages of memory, read as they are touched; not to be written. The file may be replaced by
+ * dd_write_file meanwhile, but not cut. Refuses as dd_read_file does. Empty files give NULL and 0. */
+dd_status dd_map_file(const char *path, size_t limit, const void **data, size_t *size);
+void dd_unmap_file(const void *data, size_t size); /* NULL: nothing */
 /* Writes PATH.tmp.PID, fsyncs it, renames it to PATH and fsyncs the folder. On failure PATH is untouched and the
  * temporary file is gone; the message gives the system's reason ("No space left on device"). DD_EIO. */
 dd_status dd_write_file(const char *path, const void *data, size_t size);

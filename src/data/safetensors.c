@@ -17,7 +17,7 @@ typedef struct range {
 static const struct {
     const char *name;
     dd_dtype t;
-} types[] = {{"F32", DD_F32}, {"F64", DD_F64}, {"I32", DD_I32}, {"U8", DD_U8}, {"I64", DD_I64}};
+} types[] = {{"F32", DD_F32}, {"F64", DD_F64}, {"I32", DD_I32}, {"U8", DD_U8}, {"I64", DD_I64}, {"BF16", DD_BF16}};
 
 static const char *type_name(dd_dtype t)
 {
@@ -36,7 +36,7 @@ static dd_status read_type(const dd_json *v, const char *what, const char *name,
             return DD_OK;
         }
     }
-    return dd_fail(DD_EFORMAT, "%s: tensor %s has element type %s; F32, F64, I32, I64 and U8 are read", what, name,
+    return dd_fail(DD_EFORMAT, "%s: tensor %s has element type %s; F32, F64, BF16, I32, I64 and U8 are read", what, name,
                    s ? s : "(none)");
 }
 

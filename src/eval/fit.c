@@ -10,6 +10,16 @@
 #include <math.h>
 #include <string.h>
 
+dd_status dd_fit_check_net(const dd_net *net, const dd_dataset *d)
+{
+    const dd_image im = dd_net_image(net);
+    if (im.c == d->c && im.h == d->h && im.w == d->w && dd_net_classes(net) == d->classes) return DD_OK;
+    return dd_fail(DD_EINVAL,
+                   "the network was opened for %" PRId64 "x%" PRId64 "x%" PRId64 " and %" PRId64
+                   " classes, %s has %" PRId64 "x%" PRId64 "x%" PRId64 " and %" PRId64,
+                   im.c, im.h, im.w, dd_net_classes(net), d->name, d->c, d->h, d->w, d->classes);
+}
+
 dd_status dd_fit_init(dd_fit *f, dd_trainer *t, const dd_dataset *d, dd_fit_source src, int64_t pixels, int64_t batch)
 {
     *f = (dd_fit){.trainer = t, .d = d, .src = src, .pixels = pixels, .classes = d->classes};
@@ -89,6 +99,8 @@ dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *se
     for (int64_t s = 0; s < steps; s++) {
         const int64_t left = f->src.n - s * f->batch, n = left < f->batch ? left : f->batch;
         double l = 0;
+        if (f->going_on && !f->going_on(f->self, s))
+            return dd_fail(DD_EINTERRUPTED, "stopped before step %" PRId64 " of %" PRId64 " of an epoch", s + 1, steps);
         fetch(f, s, n, ke);
         DD_TRY(dd_trainer_step(f->trainer, f->x, f->y, n, rate(self, epoch * steps + s),
                                dd_key_at(ke, "batch", (uint64_t)s), &l));

@@ -24,7 +24,13 @@ typedef struct dd_fit {
     int32_t *picked; /* [batch] */
     float *x, *y;    /* [batch,pixels] [batch,classes] */
     dd_dc_aug dc;    /* what batches pass through before the trainer; empty unless the caller fills it */
+    /* Asked before each batch; false: the epoch ends with DD_EINTERRUPTED. NULL: always on. */
+    bool (*going_on)(void *self, int64_t step);
+    void *self;
 } dd_fit;
+
+/* DD_EINVAL names both shapes if the network was not opened for images and classes of d. */
+dd_status dd_fit_check_net(const dd_net *net, const dd_dataset *d);
 
 /* batch is cut to src.n. Takes the trainer, and f->dc if that is filled later: dd_fit_fini frees both. */
 dd_status dd_fit_init(dd_fit *f, dd_trainer *t, const dd_dataset *d, dd_fit_source src, int64_t pixels, int64_t batch);

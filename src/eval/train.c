@@ -28,16 +28,6 @@ static bool one_of(const char *word, const char *a, const char *b, const char *c
     return !strcmp(word, a) || !strcmp(word, b) || !strcmp(word, c);
 }
 
-static dd_status check_net(const dd_net *net, const dd_dataset *d)
-{
-    const dd_image im = dd_net_image(net);
-    if (im.c == d->c && im.h == d->h && im.w == d->w && dd_net_classes(net) == d->classes) return DD_OK;
-    return dd_fail(DD_EINVAL,
-                   "the network was opened for %" PRId64 "x%" PRId64 "x%" PRId64 " and %" PRId64
-                   " classes, %s has %" PRId64 "x%" PRId64 "x%" PRId64 " and %" PRId64,
-                   im.c, im.h, im.w, dd_net_classes(net), d->name, d->c, d->h, d->w, d->classes);
-}
-
 static dd_status check(const dd_train_opts *o, int64_t n)
 {
     if (n < 1) return dd_fail(DD_EINVAL, "training needs at least one image");
@@ -111,7 +101,7 @@ dd_status dd_train(dd_tensor *theta, double *accuracy, dd_backend *b, const dd_n
     const job j = {o, val, nval, key, fn, self};
     memset(theta, 0, sizeof *theta);
     DD_TRY(check(o, src.n));
-    DD_TRY(check_net(net, d));
+    DD_TRY(dd_fit_check_net(net, d));
     DD_TRY(dd_tensor_init(theta, DD_F32, DD_SHAPE(dd_net_size(net))));
     const dd_status st = run(theta, accuracy, b, net, d, src, &j);
     if (st != DD_OK) dd_tensor_fini(theta);

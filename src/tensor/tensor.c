@@ -19,6 +19,7 @@ size_t dd_dtype_size(dd_dtype t)
     case DD_I32: return 4;
     case DD_F64:
     case DD_I64: return 8;
+    case DD_BF16: return 2;
     case DD_U8: return 1;
     }
     return 0;
@@ -32,6 +33,7 @@ const char *dd_dtype_name(dd_dtype t)
     case DD_I32: return "i32";
     case DD_U8: return "u8";
     case DD_I64: return "i64";
+    case DD_BF16: return "bf16";
     }
     return "none";
 }
