@@ -71,7 +71,7 @@ static dd_status train_and_test(dd_driver *d, int64_t epochs, const dd_split *sp
 {
     dd_protocol p = d->protocol;
     dd_eval_result r;
-    p.epochs = epochs;
+    if (!p.rates || epochs < p.epochs) p.epochs = epochs; /* of few steps there are no more */
     *w = (stopwatch){.d = d, .start = dd_now()};
     const dd_status s = dd_evaluate(&r, d->r.backend, d->o.net, d->data, &d->r.syn->images, dd_set_labels(d->r.syn),
                                     split, list, items, &p, 1, dd_key_at(d->r.key, "plan", 0), on_epoch, w);

@@ -35,21 +35,54 @@ DSA = ["color", "crop", "cutout", "flip", "scale", "rotate"]
 class Problem:
     """One draw: a file's tensors, the network, and what both sides are told."""
 
-    def __init__(self, real, syn, net, words, rng):
-        self.net, self.words, self.classes = net, words, len(real)
-        self.ipc = syn.shape[1]
+    def __init__(self, real, syn, net, method, rng):
+        self.net, self.classes, self.ipc = net, len(real), syn.shape[1]
+        self.method, self.words = method, method.get("words", [])
         self.tensors = {
             "syn": syn.reshape(-1, *syn.shape[2:]),
             "real": real.reshape(-1, *real.shape[2:]),
             "theta": net.draw(rng),
-            "aug": np.concatenate([draw_augmentation(rng, words, syn.shape[-1], 1, True) for _ in real]),
         }
+        steps = method.get("steps", 0)
+        if not steps:
+            rows = [draw_augmentation(rng, self.words, syn.shape[-1], 1, True) for _ in real]
+        else:
+            batch = method.get("batch", self.classes)
+            rows = [draw_augmentation(rng, self.words, syn.shape[-1], batch, False) for _ in range(steps)]
+            self.tensors["lr"] = rng.uniform(0.01, 0.02, steps if "turns" in method else 1).astype(np.float32)
+        self.tensors["aug"] = np.concatenate(rows)
+        if "batch" in method:
+            stream = [rng.permutation(len(self.tensors["syn"])) for _ in range(steps)]
+            self.tensors["index"] = np.concatenate(stream)[: steps * batch].reshape(steps, batch).astype(np.int32)
+            self.tensors["target"] = self.train()
+        if "labels" in method:
+            self.tensors["labels"] = rng.standard_normal((len(self.tensors["syn"]), self.classes)).astype(np.float32)
+            self.tensors["labels"] += 3 * self.hard(torch.float32, self.ipc).numpy()
+        self.wrt = {"images": "syn"} | {k: k for k in ("lr", "labels") if k in self.tensors}
+
+    def hard(self, dtype, per):
+        """One-hot labels of `per` images a class."""
+        return torch.eye(self.classes, dtype=dtype).repeat_interleave(per, 0)
+
+    def train(self):
+        """Where twenty steps on the real images lead from theta."""
+        x, theta = torch.tensor(self.tensors["real"]), torch.tensor(self.tensors["theta"])
+        y = self.hard(torch.float32, len(x) // self.classes)
+        for _ in range(20):
+            theta.requires_grad_()
+            (g,) = torch.autograd.grad(cross_entropy(self.net(theta, x, Relu())[1], y), theta)
+            theta = (theta - 0.03 * g).detach()
+        return theta.numpy()
 
     def torch(self, dtype):
-        t = {k: torch.tensor(v, dtype=dtype) for k, v in self.tensors.items()}
-        t["syn"].requires_grad_()
-        t["theta"].requires_grad_()
+        t = {k: torch.tensor(v, dtype=torch.long if k == "index" else dtype) for k, v in self.tensors.items()}
+        for k in ("theta", *self.wrt.values()):
+            t[k].requires_grad_()
         return t
+
+
+def cross_entropy(logits, y):
+    return -(y * torch.log_softmax(logits, 1)).sum(1).mean()
 
 
 def classes_of(p, t):
@@ -105,48 +138,98 @@ def dcc(p, t, relu):
     return row_cosine(p, real, syn)
 
 
-# name: objective, what attar is told, augmentation
+def unroll(p, t, relu):
+    """The network after the steps of a method, differentiable through all of them."""
+    m, theta, v = p.method, t["theta"], 0
+    y = t["labels"] if "labels" in t else p.hard(t["syn"].dtype, p.ipc)
+    if m.get("labels") == "logits":
+        y = torch.softmax(y, 1)
+    for i in range(m["steps"]):
+        pick = t["index"][i] if "index" in t else torch.arange(p.classes) * p.ipc + i % p.ipc
+        x = augment(t["syn"][pick], t["aug"][i * len(pick) : (i + 1) * len(pick)], p.words)
+        at = theta.detach().requires_grad_() if m.get("constant") else theta
+        (g,) = torch.autograd.grad(cross_entropy(p.net(at, x, relu)[1], y[pick]), at, create_graph=True)
+        v = m.get("momentum", 0) * v + g
+        theta = theta - t["lr"][i % len(t["lr"])] * v
+    return theta
+
+
+def trajectory(p, t, relu):
+    start, target = t["theta"].detach(), t["target"]
+    return (unroll(p, t, relu) - target).square().sum() / (start - target).square().sum()
+
+
+def performance(p, t, relu):
+    y = p.hard(t["real"].dtype, len(t["real"]) // p.classes)
+    return cross_entropy(p.net(unroll(p, t, relu), t["real"], relu)[1], y)
+
+
+def trajectory_of(name, steps, batch, labels=None, momentum=0.0, words=DSA, constant=False):
+    told = ["--method", name, "--set", f"syn_steps={steps}", "--set", f"batch_syn={batch}"]
+    told += ["--set", f"momentum={momentum}"] + (["--set", "labels=learned"] if labels else [])
+    m = {"loss": trajectory, "told": told, "words": words, "steps": steps, "batch": batch, "momentum": momentum}
+    return m | ({"labels": labels} if labels else {}) | ({"constant": True} if constant else {})
+
+
+def performance_of(name, turns, labels=None, momentum=0.0, words=()):
+    told = ["--method", name, "--set", f"distill_epochs={turns}", "--set", f"momentum={momentum}"]
+    m = {"loss": performance, "told": told, "words": list(words), "turns": turns, "steps": 2 * turns}
+    return m | {"momentum": momentum} | ({"labels": labels} if labels else {})
+
+
+# loss: the objective; told: how attar is; words: augmentation; steps, batch: of unrolled training; labels: how learned
 METHODS = {
-    "dm": (dm, ["--method", "dm"], DSA),
-    "dc": (dc, ["--method", "dc"], []),
-    "dc-l2": (dc_l2, ["--method", "dc", "--set", "distance=l2"], []),
-    "dc-cosine": (dc_cosine, ["--method", "dc", "--set", "distance=cosine"], []),
-    "dsa": (dc, ["--method", "dsa"], DSA),
-    "dcc": (dcc, ["--method", "dcc"], DSA),
+    "dm": {"loss": dm, "told": ["--method", "dm"], "words": DSA},
+    "dc": {"loss": dc, "told": ["--method", "dc"]},
+    "dc-l2": {"loss": dc_l2, "told": ["--method", "dc", "--set", "distance=l2"]},
+    "dc-cosine": {"loss": dc_cosine, "told": ["--method", "dc", "--set", "distance=cosine"]},
+    "dsa": {"loss": dc, "told": ["--method", "dsa"], "words": DSA},
+    "dcc": {"loss": dcc, "told": ["--method", "dcc"], "words": DSA},
+    "mtt": trajectory_of("mtt", 50, 12, momentum=0.5),
+    "mtt-labels": trajectory_of("mtt", 10, 20, labels="raw"),
+    "tesla": trajectory_of("tesla", 20, 12, constant=True),
+    "datm": trajectory_of("datm", 20, 12, labels="logits"),
+    "dd": performance_of("dd", 25, momentum=0.5, words=DSA),
+    "sldd": performance_of("sldd", 3, labels="raw"),
 }
 
 
-def attar(program, p, told, dtype, backend, folder):
+def attar(program, p, dtype, backend, folder):
     a, b = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
     write_tensors(a, p.tensors)
     subprocess.run(
-        [program, "grad", *told, "--net", p.net.spec, "--ipc", str(p.ipc), "--aug", "_".join(p.words) or "none",
+        [program, "grad", *p.method["told"], "--net", p.net.spec, "--ipc", str(p.ipc), "--aug", "_".join(p.words) or "none",
          "--type", dtype, "--backend", backend, a, b], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     return read_tensors(b)
 
 
-def by_torch(objective, p, dtype, relu):
+def by_torch(p, dtype, relu):
+    """Loss and gradients, named as attar names them."""
     relu.rewind()
     t = p.torch(dtype)
-    loss = objective(p, t, relu)
-    (grad,) = torch.autograd.grad(loss, t["syn"])
-    return loss.item(), grad.double().numpy()
+    loss = p.method["loss"](p, t, relu)
+    grads = torch.autograd.grad(loss, [t[k] for k in p.wrt.values()])
+    return loss.item(), {k: g.double().numpy() for k, g in zip(p.wrt, grads)}
 
 
 def distance(a, b):
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 
-def compare(program, objective, p, told, dtype, backend, folder):
-    """The larger error of loss and gradient, and how many ReLU inputs were put on the other side."""
-    ours, relu, moved = attar(program, p, told, dtype, backend, folder), Relu(), 0
-    loss, grad = by_torch(objective, p, getattr(torch, dtype), relu)
-    error = distance(ours["images"], grad)
+def worst_of(ours, grads):
+    return max(distance(ours[k], g) for k, g in grads.items())
+
+
+def compare(program, p, dtype, backend, folder):
+    """The largest error of loss and gradients, and how many ReLU inputs were put on the other side."""
+    ours, relu, moved = attar(program, p, dtype, backend, folder), Relu(), 0
+    loss, grads = by_torch(p, getattr(torch, dtype), relu)
+    error = worst_of(ours, grads)
     for _, call, at in sorted(relu.near)[:TRIED] if dtype == "float32" and error > LIMITS[dtype] / 10 else []:
         if moved == MOST or error <= LIMITS[dtype] / 10:
             break
         relu.masks[call][at] ^= True
-        now = distance(ours["images"], by_torch(objective, p, torch.float32, relu)[1])
+        now = worst_of(ours, by_torch(p, torch.float32, relu)[1])
         if now < error / 2:
             error, moved = now, moved + 1
         else:
@@ -154,19 +237,22 @@ def compare(program, objective, p, told, dtype, backend, folder):
     return max(error, abs(float(ours["loss"]) - loss) / abs(loss)), moved
 
 
-def difference(objective, p, rng, ours):
-    """attar's float64 gradient against PyTorch's loss on both sides, on this side of every kink."""
-    relu = Relu()
-    by_torch(objective, p, torch.float64, relu)
-    way = rng.standard_normal(p.tensors["syn"].shape)
-    side, step = [], 1e-5
-    for sign in (1, -1):
-        relu.rewind()
-        t = p.torch(torch.float64)
-        t["syn"] = t["syn"] + sign * step * torch.tensor(way)
-        side.append(objective(p, t, relu).item())
-    slope, along = (side[0] - side[1]) / (2 * step), float((ours["images"] * way).sum())
-    return abs(slope - along) / np.linalg.norm(ours["images"]) / np.linalg.norm(way) * np.sqrt(way.size)
+def difference(p, rng, ours):
+    """attar's float64 gradients against PyTorch's loss on both sides, on this side of every kink."""
+    relu, worst = Relu(), 0.0
+    by_torch(p, torch.float64, relu)
+    for name, key in p.wrt.items():
+        way = rng.standard_normal(p.tensors[key].shape)
+        side, step = [], 1e-6 if key == "lr" else 1e-5
+        for sign in (1, -1):
+            relu.rewind()
+            t = p.torch(torch.float64)
+            t[key] = t[key] + sign * step * torch.tensor(way)
+            side.append(p.method["loss"](p, t, relu).item())
+        slope, along = (side[0] - side[1]) / (2 * step), float((ours[name] * way).sum())
+        size = np.linalg.norm(ours[name]) * np.linalg.norm(way) / np.sqrt(way.size)
+        worst = max(worst, abs(slope - along) / size)
+    return worst
 
 
 def real_images(program, data, folder):
@@ -194,18 +280,18 @@ def main():
         wide = ConvNet(shape, classes, 3 if big else 2, 128 if big else 32)
         narrow = ConvNet(shape, classes, 2, 6)
         for name in args.methods.split(","):
-            objective, told, words = METHODS[name]
-            worst, moved = dict.fromkeys(LIMITS, 0.0), 0
+            method, worst, moved = METHODS[name], dict.fromkeys(LIMITS, 0.0), 0
             for draw in range(args.draws):
                 rng = np.random.default_rng([draw, len(name)])
                 pick = rng.permutation(40)
                 real, syn = images[:, pick[:24]], images[:, pick[24:26]]
                 for net, dtype, backend in ((wide, "float32", "cpu"), (narrow, "float64", "ref")):
-                    p = Problem(real, syn, net, words, rng)
-                    error, k = compare(args.attar, objective, p, told, dtype, backend, folder)
+                    p = Problem(real, syn, net, method, rng)
+                    error, k = compare(args.attar, p, dtype, backend, folder)
                     worst[dtype], moved = max(worst[dtype], error), moved + k
-                ours = attar(args.attar, p, told, "float64", "ref", folder)
-                worst["difference"] = max(worst["difference"], difference(objective, p, rng, ours))
+                if "constant" in method:
+                    continue  # not the gradient of its loss, and not meant to be
+                worst["difference"] = max(worst["difference"], difference(p, rng, attar(args.attar, p, "float64", "ref", folder)))
             good = all(worst[k] <= v for k, v in LIMITS.items()) and worst["float32"] > 0
             bad = bad or not good
             print(f"{name:<12} float32 {worst['float32']:.1e}  float64 {worst['float64']:.1e}  "
