@@ -189,7 +189,9 @@ METHODS = {
     "mtt-labels": trajectory_of("mtt", 10, 20, labels="raw"),
     "tesla": trajectory_of("tesla", 20, 12, constant=True),
     "datm": trajectory_of("datm", 20, 12, labels="logits"),
-    "dd": performance_of("dd", 25, momentum=0.5, words=DSA),
+    "dd": performance_of("dd", 3, momentum=0.5, words=DSA),
+    # Fifty steps carry float32's rounding across kinks that no list of near ones holds: a smooth network.
+    "dd-50": performance_of("dd", 25, momentum=0.5, words=DSA) | {"act": "swish"},
     "sldd": performance_of("sldd", 3, labels="raw"),
 }
 
@@ -277,10 +279,10 @@ def main():
         images = real_images(args.attar, args.data, folder)
         shape, classes = images.shape[2:], len(images)
         big = shape[1] >= 28
-        wide = ConvNet(shape, classes, 3 if big else 2, 128 if big else 32)
-        narrow = ConvNet(shape, classes, 2, 6)
         for name in args.methods.split(","):
             method, worst, moved = METHODS[name], dict.fromkeys(LIMITS, 0.0), 0
+            wide = ConvNet(shape, classes, 3 if big else 2, 128 if big else 32, method.get("act", "relu"))
+            narrow = ConvNet(shape, classes, 2, 6)
             for draw in range(args.draws):
                 rng = np.random.default_rng([draw, len(name)])
                 pick = rng.permutation(40)
@@ -291,7 +293,8 @@ def main():
                     worst[dtype], moved = max(worst[dtype], error), moved + k
                 if "constant" in method:
                     continue  # not the gradient of its loss, and not meant to be
-                worst["difference"] = max(worst["difference"], difference(p, rng, attar(args.attar, p, "float64", "ref", folder)))
+                slope = difference(p, rng, attar(args.attar, p, "float64", "ref", folder))
+                worst["difference"] = max(worst["difference"], slope)
             good = all(worst[k] <= v for k, v in LIMITS.items()) and worst["float32"] > 0
             bad = bad or not good
             print(f"{name:<12} float32 {worst['float32']:.1e}  float64 {worst['float64']:.1e}  "
