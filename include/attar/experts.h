@@ -18,9 +18,9 @@ typedef struct dd_experts_opts {
     int64_t batch;                     /* 256 */
     int64_t seed;                      /* 0 */
     double lr, momentum, weight_decay; /* 0.01, 0, 0 */
-    char aug[64];                      /* "auto": the data set's DSA list | "none" | a DSA list; one strategy a batch, its
-                                          parameters per image; "auto" */
-    char store[16];                    /* "float32" | "bf16": rounded to half the disk; "float32" */
+    char aug[64];   /* "auto": the data set's DSA list | "none" | a DSA list; one strategy a batch, its
+                       parameters per image; "auto" */
+    char store[16]; /* "float32" | "bf16": rounded to half the disk; "float32" */
 } dd_experts_opts;
 #define DD_EXPERTS_OPTS_INIT                                                                                           \
     {                                                                                                                  \
@@ -47,7 +47,8 @@ typedef bool (*dd_experts_fn)(void *self, const dd_experts_progress *p);
 dd_status dd_experts_train(const dd_experts_opts *o, dd_backend *b, const dd_net *net, const dd_dataset *d,
                            const char *dir, dd_experts_fn fn, void *self);
 
-/* Experts of a folder, read only. May be read while others are added. Calls on one object may run in several threads. */
+/* Experts of a folder, read only. May be read while others are added. Calls on one object may run in several threads.
+ */
 typedef struct dd_experts dd_experts;
 /* Opens the finished experts of a folder. d and net are borrowed until dd_experts_close. DD_EINVAL: the experts have
  * another network, other data or another normalisation (both values are given); DD_ENOTFOUND: no experts there, or none

@@ -98,6 +98,20 @@ void dd_cli_close(dd_cli_world *w);
 /* The table of what b measured in `seconds`, if profiling is on. */
 void dd_cli_end_profile(dd_backend *b, double seconds);
 
+/* Progress of a long command on stderr: one line that is rewritten on a terminal, else a line every ten seconds. */
+typedef struct dd_cli_screen {
+    bool tty, quiet, dirty; /* dirty: an unfinished line is on the terminal */
+    double last;
+} dd_cli_screen;
+dd_cli_screen dd_cli_screen_new(bool quiet);
+bool dd_cli_due(dd_cli_screen *s, bool final); /* whether a line is to be printed now */
+void dd_cli_print_line(dd_cli_screen *s, const char *text);
+void dd_cli_end_line(dd_cli_screen *s);
+void dd_cli_left(char *buf, size_t size, double seconds); /* "0:01:05 left" */
+/* The first signal asks to stop; the handler is then gone, so the second one ends the process. */
+void dd_cli_catch_signals(void);
+bool dd_cli_stop_requested(void);
+
 /* What the parser collected beside the option struct. */
 typedef struct dd_parsed {
     const char *args[DD_CLI_ARGS];
@@ -133,6 +147,7 @@ dd_status dd_cmd_plan(const dd_command *c, int argc, char **argv); /* plan and p
 dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_train(const dd_command *c, int argc, char **argv);
+dd_status dd_cmd_experts(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_tune(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_grad(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_info(const dd_command *c, int argc, char **argv);
@@ -141,6 +156,6 @@ dd_status dd_cmd_data(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_ops(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv);
-extern const dd_option dd_distill_flags[], dd_eval_flags[], dd_baseline_flags[], dd_train_flags[], dd_tune_flags[],
-    dd_grad_flags[], dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[];
+extern const dd_option dd_distill_flags[], dd_eval_flags[], dd_baseline_flags[], dd_train_flags[], dd_experts_flags[],
+    dd_tune_flags[], dd_grad_flags[], dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[];
 #endif

@@ -4,9 +4,7 @@
  * plan and attar profile take the same flags and say what the run would cost and where its time would go. */
 #include "cli/cli.h"
 #include <ctype.h>
-#include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct flags {
     dd_distill_opts d;
@@ -62,50 +60,10 @@ const dd_option dd_distill_flags[] = {
     {0},
 };
 
-/* The one mutable object of the program: a signal handler can reach nothing else. */
-static volatile sig_atomic_t stop_requested;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop_requested = 1;
-}
-
-/* The first signal asks for a checkpoint; the handler is then gone, so the second one ends the process. */
-static void catch_signals(void)
-{
-    struct sigaction a = {0};
-    a.sa_handler = on_signal;
-    a.sa_flags = (int)SA_RESETHAND | SA_RESTART;
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
-    struct sigaction was;
-    if (sigaction(SIGHUP, NULL, &was) == 0 && was.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL); /* not nohup's */
-}
-
-typedef struct screen {
-    bool tty, quiet, dirty; /* dirty: an unfinished line is on the terminal */
-    double last;
-} screen;
-
-static void end_line(screen *s)
-{
-    if (s->dirty) fputc('\n', stderr);
-    s->dirty = false;
-}
-
-static void print_line(screen *s, const char *text)
-{
-    fprintf(stderr, "%s%s%s", s->tty ? "\r\033[K" : "", text, s->tty ? "" : "\n");
-    s->dirty = s->tty;
-    fflush(stderr);
-}
-
-static void print_progress(screen *s, const dd_progress *p)
+static void print_progress(dd_cli_screen *s, const dd_progress *p)
 {
     char acc[32] = "", left[32], line[200];
-    const long eta = p->eta > 0 && p->eta < 1e8 ? (long)p->eta : 0;
-    snprintf(left, sizeof left, "%ld:%02ld:%02ld left", eta / 3600, eta / 60 % 60, eta % 60);
+    dd_cli_left(left, sizeof left, p->eta);
     if (p->accuracy >= 0) snprintf(acc, sizeof acc, "  accuracy %.1f %%", 100 * p->accuracy);
     if (p->epochs)
         snprintf(line, sizeof line, "evaluating: epoch %lld of %lld  %s", (long long)p->epoch, (long long)p->epochs,
@@ -115,24 +73,20 @@ static void print_progress(screen *s, const dd_progress *p)
     else
         snprintf(line, sizeof line, "%lld/%lld  loss %.5g%s  %.3g it/s  %s", (long long)p->iteration,
                  (long long)p->iterations, p->loss, acc, p->rate, left);
-    print_line(s, line);
+    dd_cli_print_line(s, line);
 }
 
 static bool on_progress(void *self, const dd_progress *p)
 {
-    screen *s = self;
-    const double now = dd_cli_clock(), gap = s->tty ? 0.1 : 10;
-    if (!s->quiet && (now - s->last >= gap || (s->tty && p->iteration == p->iterations))) {
-        print_progress(s, p);
-        s->last = now;
-    }
-    return !stop_requested;
+    dd_cli_screen *s = self;
+    if (dd_cli_due(s, p->iteration == p->iterations)) print_progress(s, p);
+    return !dd_cli_stop_requested();
 }
 
 static void on_log(void *self, const char *line)
 {
-    screen *s = self;
-    end_line(s);
+    dd_cli_screen *s = self;
+    dd_cli_end_line(s);
     fprintf(stderr, "%s\n", line);
 }
 
@@ -230,7 +184,7 @@ static dd_status read_size(const char *text, int64_t *out)
     return DD_OK;
 }
 
-static dd_status complete(flags *f, const dd_parsed *p, screen *s)
+static dd_status complete(flags *f, const dd_parsed *p, dd_cli_screen *s)
 {
     if (!f->d.data[0])
         return dd_fail(DD_EINVAL, "%s: --data is required: a known data set (attar data list) or a path", f->command);
@@ -241,7 +195,7 @@ static dd_status complete(flags *f, const dd_parsed *p, screen *s)
     f->d.sets = p->sets;
     DD_TRY(dd_cli_data_opts(&f->from, &f->d.data_opts));
     DD_TRY(read_size(f->limit, &f->d.memory_limit));
-    *s = (screen){.tty = isatty(STDERR_FILENO) != 0, .quiet = f->quiet, .last = dd_cli_clock()};
+    *s = dd_cli_screen_new(f->quiet);
     f->d.progress = on_progress;
     f->d.log = on_log;
     if (!f->quiet) f->d.plan = on_plan;
@@ -253,7 +207,7 @@ dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
 {
     flags f;
     dd_parsed p;
-    screen s;
+    dd_cli_screen s;
     dd_distill_result r;
     memset(&f, 0, sizeof f);
     memset(&r, 0, sizeof r);
@@ -262,9 +216,9 @@ dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
     f.command = c->name;
     DD_TRY(complete(&f, &p, &s));
     if (!f.d.out[0]) return dd_fail(DD_EINVAL, "distill: --out is required: the folder that receives the set");
-    catch_signals();
+    dd_cli_catch_signals();
     dd_status st = dd_distill(&r, &f.d);
-    end_line(&s);
+    dd_cli_end_line(&s);
     if (st != DD_OK) return st;
     if (f.json)
         print_json(&f, &r);
@@ -292,7 +246,7 @@ dd_status dd_cmd_plan(const dd_command *c, int argc, char **argv)
 {
     flags f;
     dd_parsed p;
-    screen s;
+    dd_cli_screen s;
     dd_distill_plan plan;
     char text[200];
     memset(&f, 0, sizeof f);

@@ -69,6 +69,22 @@ static const dd_command commands[] = {
       {"attar train --data cifar10 --net convnet:depth=3,width=128 --aug crop_flip --json", "one JSON object"}},
      dd_train_flags,
      dd_cmd_train},
+    {"experts",
+     "",
+     "train experts, whose way trajectory matching follows",
+     "Trains networks on the real data, as methods that match trajectories (MTT) need them, and keeps their weights at "
+     "the start and after every epoch: DIR/003/017.safetensors is expert 3 after 17 epochs, and DIR/experts.json says "
+     "what they are. Each expert depends on the seed and its number alone. The same command on the same folder goes on "
+     "where it was stopped, to the same bytes; it may ask for more experts, and for more epochs where momentum is 0 "
+     "and "
+     "the store float32. A snapshot takes 4 bytes a weight, or 2 with --store bf16. A method can only follow experts "
+     "whose loss still falls.",
+     {{"attar experts --data digits --net convnet:depth=2,width=32 --experts 2 --expert-epochs 5 --out runs/experts",
+       "two experts of six snapshots each, in seconds"},
+      {"attar experts --data cifar10 --experts 100 --store bf16 --out runs/cifar10-experts",
+       "a hundred ConvNet-3, which take hours and 3.2 GB"}},
+     dd_experts_flags,
+     dd_cmd_experts},
     {"tune",
      "",
      "measure convolution kernels on this machine",

@@ -36,8 +36,8 @@ static dd_status read_type(const dd_json *v, const char *what, const char *name,
             return DD_OK;
         }
     }
-    return dd_fail(DD_EFORMAT, "%s: tensor %s has element type %s; F32, F64, BF16, I32, I64 and U8 are read", what, name,
-                   s ? s : "(none)");
+    return dd_fail(DD_EFORMAT, "%s: tensor %s has element type %s; F32, F64, BF16, I32, I64 and U8 are read", what,
+                   name, s ? s : "(none)");
 }
 
 static dd_status read_shape(const dd_json *v, const char *what, const char *name, dd_shape *out)

@@ -101,8 +101,7 @@ dd_status dd_expert_facts_write(const dd_expert_facts *f, const char *dir)
         quoted(&s, v);
     }
     dd_str_add(&s, "\n}\n");
-    const dd_status st =
-        s.failed ? dd_fail(DD_ENOMEM, "out of memory for a record") : dd_write_file(path, s.p, s.len);
+    const dd_status st = s.failed ? dd_fail(DD_ENOMEM, "out of memory for a record") : dd_write_file(path, s.p, s.len);
     dd_str_free(&s);
     return st;
 }

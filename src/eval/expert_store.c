@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Snapshots of experts: one safetensors file each, written whole and read through a mapping, since a method reads two of
- * them an iteration and never all. A file says where it belongs and what it holds, so that one that was moved or damaged
- * is not taken for weights. Knows data, tensor, base. */
+ * Snapshots of experts: one safetensors file each, written whole and read through a mapping, since a method reads two
+ * of them an iteration and never all. A file says where it belongs and what it holds, so that one that was moved or
+ * damaged is not taken for weights. Knows data, tensor, base. */
 #include "base/fs.h"
 #include "data/data_internal.h"
 #include "data/safetensors.h"
@@ -173,8 +173,8 @@ static dd_status check(const dd_expert_store *s, int64_t expert, int64_t epoch, 
                        "command that trained it makes it again",
                        path);
     if (memcmp(t[IDENTITY]->data, s->identity, HEX) != 0)
-        return dd_fail(DD_EFORMAT, "%s is of other experts (%.12s) than experts.json describes (%.12s); remove it", path,
-                       (const char *)t[IDENTITY]->data, s->identity);
+        return dd_fail(DD_EFORMAT, "%s is of other experts (%.12s) than experts.json describes (%.12s); remove it",
+                       path, (const char *)t[IDENTITY]->data, s->identity);
     memcpy(place, t[PLACE]->data, sizeof place);
     if (place[0] != expert || place[1] != epoch)
         return dd_fail(DD_EFORMAT,

@@ -33,8 +33,9 @@ static dd_status check(const dd_experts_opts *o, const dd_dataset *d)
         return dd_fail(DD_EINVAL, "experts are 1..%d, their epochs 1..%d, not %" PRId64 " and %" PRId64,
                        DD_EXPERTS_MOST, DD_EXPERT_EPOCHS_MOST, o->experts, o->expert_epochs);
     if (o->batch < 1 || o->batch > 1000000000 || o->seed < 0)
-        return dd_fail(DD_EINVAL, "experts need 1..1000000000 images a batch and a seed >= 0, not %" PRId64 ", %" PRId64,
-                       o->batch, o->seed);
+        return dd_fail(DD_EINVAL,
+                       "experts need 1..1000000000 images a batch and a seed >= 0, not %" PRId64 ", %" PRId64, o->batch,
+                       o->seed);
     if (!(o->lr > 0) || !(o->momentum >= 0 && o->momentum <= 1) || !(o->weight_decay >= 0) || !isfinite(o->lr) ||
         !isfinite(o->weight_decay))
         return dd_fail(DD_EINVAL, "experts need lr > 0, momentum in 0..1 and weight_decay >= 0, not %g, %g, %g", o->lr,
@@ -154,14 +155,15 @@ static dd_status stopped(const job *j)
 {
     const dd_experts_progress *p = &j->now;
     const int64_t behind = p->epoch + (p->step == p->steps);
-    char where[64] = "begins this expert again";
-    if (goes_on(j)) snprintf(where, sizeof where, "goes on after epoch %" PRId64, behind);
+    char how[64] = "begins this expert again";
+    if (behind == p->epochs)
+        snprintf(how, sizeof how, "goes on with the next expert");
+    else if (goes_on(j))
+        snprintf(how, sizeof how, "goes on after epoch %" PRId64, behind);
     return dd_fail(DD_EINTERRUPTED,
                    "stopped in epoch %" PRId64 " of %" PRId64 " of expert %" PRId64 " of %" PRId64
                    "; the same command %s",
-                   p->epoch + 1, p->epochs, p->expert + 1, p->experts, p->epoch + 1 == p->epochs && p->step == p->steps
-                       ? "goes on with the next expert"
-                       : where);
+                   p->epoch + 1, p->epochs, p->expert + 1, p->experts, how);
 }
 
 static dd_status train_epoch(job *j)
@@ -182,7 +184,8 @@ static dd_status train_epoch(job *j)
     p->loss = loss;
     p->step = p->steps;
     p->done++;
-    return !j->fn || j->fn(j->self, p) ? DD_OK : stopped(j);
+    const bool on = !j->fn || j->fn(j->self, p);
+    return on || p->done == p->total ? DD_OK : stopped(j);
 }
 
 /* Snapshots that stand: none of an expert that begins again. */

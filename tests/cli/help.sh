@@ -6,7 +6,7 @@
 works 'Usage: attar COMMAND' --help
 works 'Usage: attar COMMAND' help
 works 'attar ' --version
-for c in distill plan profile eval baseline train info export data methods nets ops; do
+for c in distill plan profile eval baseline train experts info export data methods nets ops; do
     works "Usage: attar $c" help $c
     works 'Examples:' $c --help
 done
@@ -42,6 +42,9 @@ expect 2 'takes no value' distill --json=yes
 expect 2 'KEY=VALUE' distill --set lr_img
 expect 2 '--data is required' distill --out x
 expect 2 '--out is required' distill --data digits
+expect 2 '--data is required' experts --out x
+expect 2 '--out is required' experts --data digits
+expect 2 'between 1 and' experts --data digits --out x --experts 0
 expect 2 'HEIGHTxWIDTH' data check digits --resize 8
 expect 2 'one argument too many' info a b
 expect 2 'expected DIR' info
