@@ -23,7 +23,7 @@ typedef struct dd_run {
     int32_t *class_items; /* [nitems] r->items sorted by class */
     int32_t *scratch;     /* [nitems] room for dd_run_sample_class */
     dd_synset *syn;       /* class-major; images are what a method changes */
-    int64_t ipc;
+    int64_t ipc, iterations; /* iterations: of the whole run, for a schedule */
     const dd_net *net;
     dd_backend *backend;
     dd_aug aug;

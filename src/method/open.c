@@ -205,6 +205,7 @@ static dd_status open_run(dd_driver *d)
     d->r.items = d->items;
     d->r.nitems = d->nitems;
     d->r.ipc = d->o.ipc;
+    d->r.iterations = d->o.iterations;
     d->r.dtype = DD_F32;
     d->r.going_on = dd_driver_going_on;
     d->r.self = d;
