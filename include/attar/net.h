@@ -34,7 +34,7 @@ int64_t dd_net_features(const dd_net *n); /* F, length of the embedding that ent
 /* Hidden layers: what each makes of an image, after its activation and before any pooling. At most DD_NET_MAPS. */
 int dd_net_maps(const dd_net *n);
 int64_t dd_net_map_size(const dd_net *n, int i); /* elements of layer i's map of one image; 0 out of range */
-int64_t dd_net_stats(const dd_net *n);    /* elements of batch-norm running statistics; 0 without batch norm */
+int64_t dd_net_stats(const dd_net *n);           /* elements of batch-norm running statistics; 0 without batch norm */
 int dd_net_params(const dd_net *n);
 const dd_param_info *dd_net_param(const dd_net *n, int i);
 /* theta f32 or f64 [P]: weights and biases uniform on +-1/sqrt(fan_in), norm scales 1, shifts 0. */

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_TOGETHER = 128, LAYERS = DD_NET_MAPS + 1, QUEUE = 10, TEST_BATCH = 256 };
+enum { LAYERS = DD_NET_MAPS + 1, QUEUE = 10, TEST_BATCH = 256 };
 
 typedef enum kind { MEANS, REAL, BACK } kind;
 
@@ -32,7 +32,7 @@ typedef struct pass {
 typedef struct cafe {
     double lr_img, momentum_img, lr_net, weight_early, weight_last, weight_pool, weight_features, weight_inner;
     double lambda1, lambda2;
-    int64_t batch_real, batch_train, test_real, outer_max, inner_max, schedule, chunk;
+    int64_t batch_real, batch_train, test_real, outer_max, inner_max, schedule, chunk, chunk_syn;
     bool siamese;
     int layers; /* hidden ones, and the embedding after them */
     pass means, real, tail, back;
@@ -84,6 +84,8 @@ static const dd_option options[] = {
      "one augmentation per class for real and synthetic images alike; false: one per image"},
     {"chunk", DD_OPT_INT, offsetof(cafe, chunk), "64", 1, 65536, NULL,
      "real images that pass at a time (memory, speed)"},
+    {"chunk_syn", DD_OPT_INT, offsetof(cafe, chunk_syn), "128", 1, 65536, NULL,
+     "synthetic images that pass at a time at most"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
 
@@ -260,8 +262,8 @@ static dd_status cafe_build(dd_run *r, void *state)
 {
     cafe *m = state;
     const int64_t chunk = m->chunk < m->batch_real ? m->chunk : m->batch_real, rest = m->batch_real % chunk;
-    const int64_t per = largest_part(r->ipc, MOST_TOGETHER),
-                  groups = largest_part(r->data->classes, MOST_TOGETHER / r->ipc);
+    const int64_t per = largest_part(r->ipc, m->chunk_syn);
+    const int64_t groups = largest_part(r->data->classes, m->chunk_syn / r->ipc); /* 1 for a part of a class */
     DD_TRY(allocate(r, m));
     DD_TRY(open_fit(r, m));
     DD_TRY(build(r, m, &m->means, MEANS, groups, per));
@@ -434,7 +436,7 @@ static dd_status train(const dd_run *r, cafe *m, dd_key key)
     for (int64_t e = 0; e < m->inner_max; e++) {
         if (r->going_on && !r->going_on(r->self)) return dd_run_stopped();
         DD_TRY(dd_fit_epoch(&m->fit, e, rate, m, key, &loss));
-        if (m->inner_max <= QUEUE) continue; /* the cap comes first */
+        if (m->inner_max <= QUEUE || e + 1 == m->inner_max) continue; /* the cap comes first */
         DD_TRY(measure(r, m, &q, dd_key_at(key, "accuracy", (uint64_t)e)));
         if (q.n == QUEUE && spread(&q) > m->lambda2) break;
     }

@@ -19,10 +19,10 @@ typedef struct dd_run {
     const dd_dataset *data;
     const int32_t *items; /* training items methods may look at (the holdout is not among them) */
     int64_t nitems;
-    int64_t *class_first; /* [classes+1] offsets into class_items */
-    int32_t *class_items; /* [nitems] r->items sorted by class */
-    int32_t *scratch;     /* [nitems] room for dd_run_sample_class */
-    dd_synset *syn;       /* class-major; images are what a method changes */
+    int64_t *class_first;    /* [classes+1] offsets into class_items */
+    int32_t *class_items;    /* [nitems] r->items sorted by class */
+    int32_t *scratch;        /* [nitems] room for dd_run_sample_class */
+    dd_synset *syn;          /* class-major; images are what a method changes */
     int64_t ipc, iterations; /* iterations: of the whole run, for a schedule */
     const dd_net *net;
     dd_backend *backend;

@@ -189,8 +189,9 @@ static dd_status measure_on(dd_net *n, dd_graph *g)
     const dd_val x = dd_input(g, "x", DD_F32, DD_SHAPE(1, im.c, im.h, im.w));
     n->kind->build(&b, n->opts, x);
     if (b.overflow)
-        return dd_fail(DD_EUNSUPPORTED, "network %s has more than %d parameter tensors, %d batch norms or %d hidden layers",
-                       n->spec, DD_NET_MAX_PARAMS, DD_NET_MAX_NORMS, DD_NET_MAPS);
+        return dd_fail(DD_EUNSUPPORTED,
+                       "network %s has more than %d parameter tensors, %d batch norms or %d hidden layers", n->spec,
+                       DD_NET_MAX_PARAMS, DD_NET_MAX_NORMS, DD_NET_MAPS);
     DD_TRY(dd_graph_status(g));
     n->features = dd_shape_of(g, b.features).dim[1];
     n->nstats = b.stat_offset;

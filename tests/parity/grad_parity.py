@@ -126,7 +126,8 @@ def cafe(p, t, relu):
 METHODS = {
     "dm": (dm, ["--method", "dm"], DSA),
     "cafe": (cafe, ["--method", "cafe"], []),
-    "cafe-dsa": (cafe, ["--method", "cafe"], DSA),
+    "cafe-dsa": (cafe, ["--method", "cafe", "--set", "chunk=10", "--set", "chunk_syn=4"], DSA),
+    "cafe-parts": (cafe, ["--method", "cafe", "--set", "chunk=10", "--set", "chunk_syn=1"], DSA),
     "dc": (dc, ["--method", "dc"], []),
     "dc-l2": (dc_l2, ["--method", "dc", "--set", "distance=l2"], []),
     "dc-cosine": (dc_cosine, ["--method", "dc", "--set", "distance=cosine"], []),
