@@ -31,17 +31,24 @@ void dd_net_close(dd_net *n);
 const char *dd_net_spec(const dd_net *n); /* canonical, every option spelled out; borrowed */
 int64_t dd_net_size(const dd_net *n);     /* P, elements of theta */
 int64_t dd_net_features(const dd_net *n); /* F, length of the embedding that enters the last linear layer */
-int64_t dd_net_stats(const dd_net *n);    /* elements of batch-norm running statistics; 0 without batch norm */
+/* Hidden layers: what each makes of an image, after its activation and before any pooling. At most DD_NET_MAPS. */
+int dd_net_maps(const dd_net *n);
+int64_t dd_net_map_size(const dd_net *n, int i); /* elements of layer i's map of one image; 0 out of range */
+int64_t dd_net_stats(const dd_net *n);           /* elements of batch-norm running statistics; 0 without batch norm */
 int dd_net_params(const dd_net *n);
 const dd_param_info *dd_net_param(const dd_net *n, int i);
 /* theta f32 or f64 [P]: weights and biases uniform on +-1/sqrt(fan_in), norm scales 1, shifts 0; with init=xavier
  * weights normal with variance 2/(fan_in+fan_out), biases 0 (Glorot, Bengio 2010; what the DD family starts from). */
 dd_status dd_net_init(const dd_net *n, dd_tensor *theta, dd_key key);
 
+#define DD_NET_MAPS 8
+
 typedef struct dd_net_out {
     dd_val logits;   /* [N,classes] */
     dd_val features; /* [N,F] */
     dd_val stats;    /* [S] batch mean and unbiased variance of this batch, training mode of batch norm; else poison */
+    dd_val maps[DD_NET_MAPS]; /* of the hidden layers, first to last: [N,C,H,W] or [N,F] */
+    int nmaps;
 } dd_net_out;
 /* Builds the network. theta [P]; x [N,C,H,W]; stats [S] frozen running statistics, or poison (id 0) to normalise
  * by the batch (training mode). */

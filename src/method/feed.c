@@ -173,6 +173,16 @@ void dd_add_scaled(dd_tensor *to, double a, const dd_tensor *from)
     }
 }
 
+double dd_sum_squares(const dd_tensor *t)
+{
+    double sum = 0;
+    for (int64_t i = 0, n = dd_shape_count(t->shape); i < n; i++) {
+        const double v = element(t, i);
+        sum += v * v;
+    }
+    return sum;
+}
+
 void dd_set_zero(dd_tensor *t)
 {
     memset(t->data, 0, dd_tensor_bytes(t));

@@ -46,6 +46,7 @@ dd_status dd_draw_classes(const dd_run *r, dd_key key, float *rows);
 dd_status dd_draw_network(const dd_run *r, dd_key key, dd_tensor *theta);
 /* to += a from; F32 and F64 in any mixture, as many elements. */
 void dd_add_scaled(dd_tensor *to, double a, const dd_tensor *from);
+double dd_sum_squares(const dd_tensor *t);
 void dd_set_zero(dd_tensor *t);
 /* The element of a scalar. */
 double dd_scalar(const dd_tensor *t);

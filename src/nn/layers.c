@@ -108,6 +108,15 @@ dd_val dd_layer_act(dd_builder *b, dd_val x, const char *act)
     return dd_relu(b->g, x);
 }
 
+dd_val dd_layer_map(dd_builder *b, dd_val x)
+{
+    if (b->nmaps == DD_NET_MAPS)
+        b->overflow = true;
+    else
+        b->maps[b->nmaps++] = x;
+    return x;
+}
+
 dd_val dd_layer_pool(dd_builder *b, dd_val x, const char *pool)
 {
     const dd_pool_attr a = {{2, 2}, {2, 2}, {0, 0}};

@@ -23,7 +23,7 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
     x = dd_layer_flatten(b, x);
     for (int i = 1; i <= (int)o->depth; i++) {
         snprintf(name, sizeof name, "fc%d", i);
-        x = dd_layer_act(b, dd_layer_linear(b, name, x, o->width), o->act);
+        x = dd_layer_map(b, dd_layer_act(b, dd_layer_linear(b, name, x, o->width), o->act));
     }
     return dd_layer_head(b, "linear", x);
 }

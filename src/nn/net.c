@@ -204,12 +204,15 @@ static dd_status measure_on(dd_net *n, dd_graph *g)
     const dd_val x = dd_input(g, "x", DD_F32, DD_SHAPE(1, im.c, im.h, im.w));
     n->kind->build(&b, n->opts, x);
     if (b.overflow)
-        return dd_fail(DD_EUNSUPPORTED, "network %s has more than %d parameter tensors or %d batch norms", n->spec,
-                       DD_NET_MAX_PARAMS, DD_NET_MAX_NORMS);
+        return dd_fail(DD_EUNSUPPORTED,
+                       "network %s has more than %d parameter tensors, %d batch norms or %d hidden layers", n->spec,
+                       DD_NET_MAX_PARAMS, DD_NET_MAX_NORMS, DD_NET_MAPS);
     DD_TRY(dd_graph_status(g));
     n->features = dd_shape_of(g, b.features).dim[1];
     n->nstats = b.stat_offset;
     n->nnorms = b.norms;
+    n->nmaps = b.nmaps;
+    for (int i = 0; i < b.nmaps; i++) n->map_size[i] = dd_shape_count(dd_shape_of(g, b.maps[i])); /* of one image */
     return DD_OK;
 }
 
@@ -271,6 +274,16 @@ int64_t dd_net_size(const dd_net *n)
 int64_t dd_net_features(const dd_net *n)
 {
     return n->features;
+}
+
+int dd_net_maps(const dd_net *n)
+{
+    return n->nmaps;
+}
+
+int64_t dd_net_map_size(const dd_net *n, int i)
+{
+    return i >= 0 && i < n->nmaps ? n->map_size[i] : 0;
 }
 
 int64_t dd_net_stats(const dd_net *n)
@@ -359,7 +372,7 @@ void dd_net_stats_init(const dd_net *n, float *out)
 
 dd_net_out dd_net_apply(dd_graph *g, const dd_net *n, dd_val theta, dd_val x, dd_val stats)
 {
-    dd_net_out out = {{0}, {0}, {0}};
+    dd_net_out out = {.nmaps = n->nmaps};
     dd_builder b = {.g = g, .net = n};
     /* a vector or image of the wrong size is refused here, by name of the op that could not take it */
     const dd_shape s = dd_shape_of(g, x);
@@ -368,6 +381,7 @@ dd_net_out dd_net_apply(dd_graph *g, const dd_net *n, dd_val theta, dd_val x, dd
     x = dd_reshape(g, x, DD_SHAPE(s.rank ? s.dim[0] : 0, n->image.c, n->image.h, n->image.w));
     out.logits = n->kind->build(&b, n->opts, x);
     out.features = b.features;
+    memcpy(out.maps, b.maps, sizeof out.maps);
     if (b.norms && !b.stats.id) out.stats = dd_concat(g, 2 * b.norms, b.stat_out, 0);
     return out;
 }

@@ -31,8 +31,9 @@ typedef struct dd_builder {
     int next, norms;
     int64_t stat_offset;
     dd_val stat_out[2 * DD_NET_MAX_NORMS];
-    dd_val features;
-    bool overflow; /* more parameters or norms than the tables hold */
+    dd_val features, maps[DD_NET_MAPS];
+    int nmaps;
+    bool overflow; /* more parameters, norms or maps than the tables hold */
 } dd_builder;
 
 typedef struct dd_net_kind {
@@ -50,7 +51,8 @@ struct dd_net {
     char *spec;
     dd_image image;
     int64_t classes, size, features, nstats;
-    int nparams, nnorms;
+    int nparams, nnorms, nmaps;
+    int64_t map_size[DD_NET_MAPS];
     dd_net_slot slot[DD_NET_MAX_PARAMS];
     int64_t norm_channels[DD_NET_MAX_NORMS]; /* batch norms, in the order of stats */
 };
@@ -67,6 +69,8 @@ dd_val dd_layer_conv(dd_builder *b, const char *name, dd_val x, int64_t out, int
 dd_val dd_layer_norm(dd_builder *b, const char *name, dd_val x, const char *norm);
 /* act: DD_ACT_CHOICES */
 dd_val dd_layer_act(dd_builder *b, dd_val x, const char *act);
+/* x itself, which becomes the map of the next hidden layer. */
+dd_val dd_layer_map(dd_builder *b, dd_val x);
 /* pool: avg, max, none; 2x2, stride 2 */
 dd_val dd_layer_pool(dd_builder *b, dd_val x, const char *pool);
 dd_val dd_layer_flatten(dd_builder *b, dd_val x);

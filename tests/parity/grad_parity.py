@@ -177,9 +177,29 @@ def performance_of(name, turns, labels=None, momentum=0.0, words=()):
     return m | {"momentum": momentum} | ({"labels": labels} if labels else {})
 
 
+def cafe(p, t, relu):
+    """Layers weigh 0.1, the last before pooling 1, after pooling 1, flattened 1; the logits are inner products."""
+    theta, loss, real, centres = t["theta"].detach(), 0, [], []
+    for x, s, _ in classes_of(p, t):
+        with torch.no_grad():
+            fx = p.net.maps(theta, x, relu)
+        fs = p.net.maps(theta, s, relu)
+        fx, fs = [*fx, fx[-1].flatten(1)], [*fs, fs[-1].flatten(1)]
+        weights = [0.1] * (p.net.depth - 1) + [1, 1, 1]
+        loss = loss + sum(w * (a.mean(0) - b.mean(0)).square().sum() for w, a, b in zip(weights, fx, fs))
+        real.append(fx[-1])
+        centres.append(fs[-1].mean(0))
+    labels = torch.arange(p.classes).repeat_interleave(len(real[0]))
+    logits = torch.cat(real) @ torch.stack(centres).T
+    return loss + 0.01 * torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+
 # loss: the objective; told: how attar is; words: augmentation; steps, batch: of unrolled training; labels: how learned
 METHODS = {
     "dm": {"loss": dm, "told": ["--method", "dm"], "words": DSA},
+    "cafe": {"loss": cafe, "told": ["--method", "cafe"]},
+    "cafe-dsa": {"loss": cafe, "told": ["--method", "cafe", "--set", "chunk=10", "--set", "chunk_syn=4"], "words": DSA},
+    "cafe-parts": {"loss": cafe, "told": ["--method", "cafe", "--set", "chunk=10", "--set", "chunk_syn=1"], "words": DSA},
     "dc": {"loss": dc, "told": ["--method", "dc"]},
     "dc-l2": {"loss": dc_l2, "told": ["--method", "dc", "--set", "distance=l2"]},
     "dc-cosine": {"loss": dc_cosine, "told": ["--method", "dc", "--set", "distance=cosine"]},

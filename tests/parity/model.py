@@ -67,15 +67,20 @@ class ConvNet:
             parts.append(rng.uniform(-1, 1, s) / np.sqrt(fan))
         return np.concatenate([p.ravel() for p in parts]).astype(np.float32)
 
-    def __call__(self, theta, x, relu):
-        """Embedding and logits."""
-        p = self.split(theta)
+    def maps(self, theta, x, relu):
+        """What each block makes before pooling, and what the last one makes after it."""
+        p, out = self.split(theta), []
         for i in range(self.depth):
             w, b, scale, shift = p[4 * i : 4 * i + 4]
             x = F.conv2d(x, w, b, padding=self.pad if i == 0 else 1)
             x = F.group_norm(x, self.width, scale, shift, eps=1e-5)
-            x = F.avg_pool2d(relu(x) if self.act == "relu" else x * torch.sigmoid(x), 2)
-        f = x.flatten(1)
+            out.append(relu(x) if self.act == "relu" else x * torch.sigmoid(x))
+            x = F.avg_pool2d(out[-1], 2)
+        return [*out, x]
+
+    def __call__(self, theta, x, relu):
+        """Embedding and logits."""
+        p, f = self.split(theta), self.maps(theta, x, relu)[-1].flatten(1)
         return f, f @ p[-2].T + p[-1]
 
 

@@ -155,6 +155,47 @@ static void the_best_set_is_kept_and_selection_resumes(void **state)
     same_file(&whole, &cut, "metrics.jsonl");
 }
 
+static void distil_cafe(place *p, dd_synset **out, const char *name, const char *const *sets)
+{
+    dd_distill_opts o;
+    dd_distill_result r;
+    options(&o, p, "cafe", name);
+    o.iterations = 2;
+    o.sets = sets;
+    assert_int_equal(dd_distill(&r, &o), DD_OK);
+    assert_int_equal(dd_synset_load(out, o.out), DD_OK);
+}
+
+/* Rules that are met as soon as their queues of 10 are full end both loops where a cap of 10 does, without measuring.
+ */
+static void cafe_ends_its_loops_by_rule_or_cap(void **state)
+{
+    const char *const rule[] = {"outer_max=12", "inner_max=12", "lambda1=1", "lambda2=0", NULL};
+    const char *const never[] = {"outer_max=12", "inner_max=10", "lambda1=0", "lambda2=0", NULL};
+    const char *const cap[] = {"outer_max=10", "inner_max=10", "lambda1=0", "lambda2=1", NULL};
+    dd_synset *a, *b, *c;
+    dd_distill_opts o;
+    dd_distill_result r;
+    distil_cafe(*state, &a, "cafe-rule", rule);
+    distil_cafe(*state, &b, "cafe-cap", cap);
+    distil_cafe(*state, &c, "cafe-never", never);
+    assert_memory_equal(a->images.data, b->images.data, dd_tensor_bytes(&a->images));
+    assert_memory_not_equal(a->images.data, c->images.data, dd_tensor_bytes(&a->images));
+    dd_synset_free(a);
+    dd_synset_free(b);
+    dd_synset_free(c);
+    options(&o, *state, "cafe", "refused");
+    snprintf(o.net, sizeof o.net, "convnet:depth=1,width=8,norm=batch");
+    assert_int_equal(dd_distill(&r, &o), DD_EUNSUPPORTED);
+    /* its learning rate hangs on the length of the run, so a longer one is another run */
+    options(&o, *state, "cafe", "cafe-cap");
+    o.sets = cap;
+    o.iterations = 4;
+    o.resume = true;
+    assert_int_equal(dd_distill(&r, &o), DD_EEXIST);
+    assert_non_null(strstr(dd_last_error(), "schedule"));
+}
+
 static void refusals_say_what_to_do(void **state)
 {
     dd_distill_opts o;
@@ -300,6 +341,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_method_makes_a_set_and_resumes),
+        cmocka_unit_test(cafe_ends_its_loops_by_rule_or_cap),
         cmocka_unit_test(the_best_set_is_kept_and_selection_resumes),
         cmocka_unit_test(refusals_say_what_to_do),
         cmocka_unit_test(damaged_checkpoints_do_not_pile_up),

@@ -198,6 +198,9 @@ static probe probe_new(dd_backend *b, const dd_net *n, dd_image im, bool third)
     assert_true(dd_shape_equal(dd_shape_of(g, o.logits), DD_SHAPE(N, CLASSES)));
     assert_true(dd_shape_equal(dd_shape_of(g, o.features), DD_SHAPE(N, dd_net_features(n))));
     assert_int_equal(o.stats.id != 0, dd_net_stats(n) != 0);
+    assert_true(o.nmaps >= 1 && o.nmaps == dd_net_maps(n));
+    for (int i = 0; i < o.nmaps; i++)
+        assert_int_equal(dd_shape_count(dd_shape_of(g, o.maps[i])), N * dd_net_map_size(n, i));
     const dd_val loss = dd_xent(g, o.logits, y);
     dd_val grads[2];
     dd_grad(g, loss, 2, wrt, grads);
