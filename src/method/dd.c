@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dataset distillation (Wang, Zhu, Torralba, Efros 2018): images and step sizes through unrolled training. Knows the engine. */
+ * Dataset distillation (Wang, Zhu, Torralba, Efros 2018): images and step sizes through unrolled training. Knows the
+ * engine. */
 #include "method/perform.h"
 
 static const dd_option options[] = {

@@ -36,28 +36,6 @@ dd_status dd_perform_settle(dd_run *r, void *state)
 
 /* --- programs and memory --- */
 
-static dd_status build_real(const dd_run *r, dd_perform *m, dd_perform_pass *w, int64_t n)
-{
-    DD_TRY(dd_feed_init(&w->in, r, n, true));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
-    const dd_val x = dd_input(g, "x", r->dtype, w->in.x.shape), y = dd_input(g, "y", r->dtype, w->in.y.shape);
-    const dd_val theta = dd_input(g, "theta", r->dtype, DD_SHAPE(dd_net_size(r->net)));
-    const dd_val loss = dd_xent(g, dd_net_apply(g, r->net, theta, x, (dd_val){0}).logits, y);
-    dd_val grad;
-    dd_grad(g, loss, 1, &theta, &grad);
-    dd_output(g, "loss", loss);
-    dd_output(g, "out", grad);
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
-    DD_TRY(dd_bind(w->p, "x", &w->in.x));
-    DD_TRY(dd_bind(w->p, "y", &w->in.y));
-    DD_TRY(dd_bind(w->p, "theta", &m->theta));
-    DD_TRY(dd_bind(w->p, "loss", &m->loss));
-    return dd_bind(w->p, "out", &m->out);
-}
-
 static dd_status adapt(const dd_run *r, dd_adapted *a, dd_shape shape)
 {
     DD_TRY(dd_tensor_init(&a->grad, r->dtype, shape));
@@ -65,45 +43,32 @@ static dd_status adapt(const dd_run *r, dd_adapted *a, dd_shape shape)
     return dd_tensor_init(&a->second, DD_F32, shape);
 }
 
-/* All of a file's real images are the batch. */
-static int64_t real_images(const dd_run *r, const dd_perform *m)
-{
-    return r->given ? r->nitems : m->batch_real;
-}
-
 static dd_status allocate(dd_run *r, dd_perform *m)
 {
     const int64_t steps = steps_of(r, m), p = dd_net_size(r->net);
     DD_TRY(dd_tensor_init(&m->theta, r->dtype, DD_SHAPE(p)));
     DD_TRY(dd_tensor_init(&m->end, r->dtype, DD_SHAPE(p)));
-    DD_TRY(dd_tensor_init(&m->out, r->dtype, DD_SHAPE(p)));
-    DD_TRY(dd_tensor_init(&m->loss, r->dtype, DD_SCALAR));
     DD_TRY(dd_tensor_init(&m->raw, DD_F32, DD_SHAPE(steps)));
     DD_TRY(adapt(r, &m->images, r->syn->images.shape));
     DD_TRY(adapt(r, &m->rates, DD_SHAPE(steps)));
     if (r->learned) DD_TRY(adapt(r, &m->labels, r->syn->soft_labels.shape));
     for (int64_t i = 0; i < steps; i++) dd_f32(&m->raw)[i] = (float)log(expm1((double)dd_f32(&r->syn->lr)[i]));
-    m->items = dd_alloc((size_t)real_images(r, m), sizeof *m->items);
-    m->permutation = dd_alloc((size_t)r->nitems, sizeof *m->permutation);
     m->alpha = dd_alloc((size_t)steps, sizeof *m->alpha);
     m->dalpha = dd_alloc((size_t)steps, sizeof *m->dalpha);
-    m->epoch = -1;
-    return m->items && m->permutation && m->alpha && m->dalpha
-               ? DD_OK
-               : dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " steps", steps);
+    return m->alpha && m->dalpha ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " steps", steps);
 }
 
 dd_status dd_perform_build(dd_run *r, void *state)
 {
     dd_perform *m = state;
-    const int64_t n = real_images(r, m), chunk = m->chunk < n ? m->chunk : n;
+    const int64_t n = r->given ? r->nitems : m->batch_real; /* all of a file's real images are the batch */
     const dd_unroll_opts o = {
         .steps = steps_of(r, m), .batch = r->data->classes, .momentum = m->momentum, .labels = r->learned};
     m->r = r;
     DD_TRY(allocate(r, m));
     DD_TRY(dd_unroll_new(&m->unroll, r, &o));
-    DD_TRY(build_real(r, m, &m->real, chunk));
-    return n % chunk ? build_real(r, m, &m->tail, n % chunk) : DD_OK;
+    DD_TRY(dd_stream_init(&m->real, r, n));
+    return dd_judge_init(&m->judge, r, n, m->chunk, &m->theta);
 }
 
 static void adapted_fini(dd_adapted *a)
@@ -116,19 +81,14 @@ static void adapted_fini(dd_adapted *a)
 void dd_perform_fini(void *state)
 {
     dd_perform *m = state;
-    dd_tensor *const all[] = {&m->theta, &m->end, &m->out, &m->loss, &m->raw};
-    dd_perform_pass *const passes[] = {&m->real, &m->tail};
+    dd_tensor *const all[] = {&m->theta, &m->end, &m->raw};
     dd_unroll_free(m->unroll);
-    for (size_t i = 0; i < DD_LEN(passes); i++) {
-        dd_program_free(passes[i]->p);
-        dd_feed_fini(&passes[i]->in);
-    }
+    dd_judge_fini(&m->judge);
+    dd_stream_fini(&m->real);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
     adapted_fini(&m->images);
     adapted_fini(&m->rates);
     adapted_fini(&m->labels);
-    dd_free(m->items);
-    dd_free(m->permutation);
     dd_free(m->alpha);
     dd_free(m->dalpha);
 }
@@ -193,31 +153,6 @@ static void take(void *self, int64_t step, const dd_tensor *dx, const dd_tensor 
     }
 }
 
-static void feed_real(const dd_run *r, dd_perform_pass *w, const int32_t *items)
-{
-    const int32_t *label = dd_i32(&r->data->train.labels);
-    dd_feed_items(&w->in, r, 0, items, w->in.n);
-    for (int64_t i = 0; i < w->in.n; i++) dd_feed_class(&w->in, i, label[items[i]], 1);
-}
-
-/* Loss on the real batch and its gradient by the network that is in theta, into end. */
-static dd_status judge(const dd_run *r, dd_perform *m, double *loss)
-{
-    const int64_t n = real_images(r, m);
-    *loss = 0;
-    dd_set_zero(&m->end);
-    for (int64_t at = 0; at < n;) {
-        dd_perform_pass *w = n - at < m->real.in.n ? &m->tail : &m->real;
-        const double share = (double)w->in.n / (double)n;
-        feed_real(r, w, m->items + at);
-        DD_TRY(dd_exec(w->p));
-        *loss += share * dd_scalar(&m->loss);
-        dd_add_scaled(&m->end, share, &m->out);
-        at += w->in.n;
-    }
-    return DD_OK;
-}
-
 /* Adds one network's share of loss and gradients. */
 static dd_status through(dd_run *r, dd_perform *m, double *sum)
 {
@@ -226,7 +161,7 @@ static dd_status through(dd_run *r, dd_perform *m, double *sum)
     DD_TRY(dd_unroll_forward(m->unroll, &m->theta, m->alpha, feed, m));
     const dd_tensor last = dd_unroll_theta(m->unroll, steps);
     DD_TRY(dd_tensor_copy(&m->theta, &last));
-    DD_TRY(judge(r, m, &loss));
+    DD_TRY(dd_judge_run(&m->judge, r, m->real.items, &loss, &m->end));
     *sum += loss / (double)m->networks;
     DD_TRY(dd_unroll_backward(m->unroll, &m->end, m->alpha, m->dalpha, feed, take, m));
     const dd_tensor rates = dd_tensor_view(DD_F64, DD_SHAPE(steps), m->dalpha);
@@ -261,18 +196,8 @@ dd_status dd_perform_gradient(dd_run *r, void *state, dd_key key)
 {
     dd_perform *m = state;
     m->key = key;
-    memcpy(m->items, r->items, (size_t)r->nitems * sizeof *m->items);
+    memcpy(m->real.items, r->items, (size_t)r->nitems * sizeof *m->real.items);
     return differentiate(r, m);
-}
-
-/* Batches of an epoch are slices of one permutation; what is left over waits for another epoch. */
-static void choose_items(const dd_run *r, dd_perform *m, int64_t it)
-{
-    const int64_t batches = r->nitems / m->batch_real, epoch = it / batches, at = it % batches;
-    if (epoch != m->epoch)
-        dd_key_permutation(dd_key_at(r->key, "real epoch", (uint64_t)epoch), r->nitems, m->permutation);
-    m->epoch = epoch;
-    for (int64_t i = 0; i < m->batch_real; i++) m->items[i] = r->items[m->permutation[at * m->batch_real + i]];
 }
 
 static void update(const dd_perform *m, dd_tensor *x, dd_adapted *a, double lr, int64_t it)
@@ -286,7 +211,7 @@ dd_status dd_perform_iterate(dd_run *r, void *state, int64_t it)
     dd_perform *m = state;
     const double lr = m->lr * pow(m->decay, (double)(it / m->decay_every));
     m->key = dd_key_at(r->key, "unrolled", (uint64_t)it);
-    choose_items(r, m, it);
+    dd_stream_take(&m->real, r, it);
     DD_TRY(differentiate(r, m));
     if (!isfinite(r->loss)) return DD_OK; /* the driver says what happened; the set stays as it was */
     float *g = dd_f32(&m->rates.grad), *raw = dd_f32(&m->raw), *rate = dd_f32(&r->syn->lr);

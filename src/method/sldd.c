@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Soft-label dataset distillation (Sucholutsky, Schonlau 2019): labels are learned too, free numbers that begin one-hot. Knows the engine. */
+ * Soft-label dataset distillation (Sucholutsky, Schonlau 2019): labels are learned too, free numbers that begin
+ * one-hot. Knows the engine. */
 #include "method/perform.h"
 
 static const dd_option options[] = {

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "attar/experts.h"
 #include "attar/method.h"
 #include "base/fs.h"
 #include "base/memory.h"
@@ -109,9 +110,41 @@ static void cut_and_resume(place *p, dd_distill_opts *o, const char *name, int64
     assert_int_equal(dd_distill(&r, o), DD_OK);
 }
 
+static bool takes(const char *method, const char *option)
+{
+    for (int i = 0; i < dd_method_count(); i++)
+        for (const dd_option *t = dd_method_options(i); t->name && strcmp(dd_method_name(i), method) == 0; t++)
+            if (strcmp(t->name, option) == 0) return true;
+    return false;
+}
+
+/* Experts of the network that options() names; o: "experts=FOLDER". */
+static void make_experts(const place *p, char *o, size_t size)
+{
+    dd_experts_opts e = DD_EXPERTS_OPTS_INIT;
+    dd_backend *b;
+    dd_dataset *d;
+    dd_net *net;
+    char dir[300];
+    e.experts = 2;
+    e.expert_epochs = 3;
+    assert_int_equal(dd_path_join(dir, sizeof dir, p->dir, "experts"), DD_OK);
+    assert_int_equal(dd_backend_open(&b, "cpu", 1), DD_OK);
+    assert_int_equal(dd_dataset_open(&d, "digits", NULL), DD_OK);
+    assert_int_equal(dd_net_open(&net, "convnet:depth=1,width=8", (dd_image){d->c, d->h, d->w}, d->classes), DD_OK);
+    assert_int_equal(dd_experts_train(&e, b, net, d, dir, NULL, NULL), DD_OK);
+    dd_net_close(net);
+    dd_dataset_close(d);
+    dd_backend_close(b);
+    snprintf(o, size, "experts=%s", dir);
+}
+
 static void every_method_makes_a_set_and_resumes(void **state)
 {
+    char experts[320];
     const char *const sets[] = {"train_epochs=1", NULL};
+    const char *const follow[] = {experts, "max_start_epoch=2", "syn_steps=3", "batch_syn=7", NULL};
+    make_experts(*state, experts, sizeof experts);
     for (int i = 0; i < dd_method_count(); i++) {
         dd_distill_opts whole, cut;
         dd_distill_result r;
@@ -119,8 +152,8 @@ static void every_method_makes_a_set_and_resumes(void **state)
         char name[64];
         snprintf(name, sizeof name, "%s-whole", dd_method_name(i));
         options(&whole, *state, dd_method_name(i), name);
-        for (const dd_option *t = dd_method_options(i); t->name; t++)
-            if (strcmp(t->name, "train_epochs") == 0) whole.sets = sets;
+        if (takes(dd_method_name(i), "train_epochs")) whole.sets = sets;
+        if (takes(dd_method_name(i), "experts")) whole.sets = follow;
         assert_int_equal(dd_distill(&r, &whole), DD_OK);
         assert_int_equal(dd_synset_load(&s, whole.out), DD_OK);
         assert_int_equal(s->m, 20);
