@@ -47,8 +47,7 @@ typedef bool (*dd_experts_fn)(void *self, const dd_experts_progress *p);
 dd_status dd_experts_train(const dd_experts_opts *o, dd_backend *b, const dd_net *net, const dd_dataset *d,
                            const char *dir, dd_experts_fn fn, void *self);
 
-/* Experts of a folder, read only. May be read while others are added. Calls on one object may run in several threads.
- */
+/* Experts of a folder, read only, also while others are added to it. Several threads may read from one object. */
 typedef struct dd_experts dd_experts;
 /* Opens the finished experts of a folder. d and net are borrowed until dd_experts_close. DD_EINVAL: the experts have
  * another network, other data or another normalisation (both values are given); DD_ENOTFOUND: no experts there, or none
