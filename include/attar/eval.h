@@ -12,13 +12,15 @@ extern "C" {
 /* The DC protocol (Zhao, Mopuri, Bilen 2021): SGD, momentum 0.9, weight decay 5e-4, batch min(256, M), epochs+1
  * epochs, after the epoch with index epochs/2+1 lr *= 0.1 and the momentum restarts, one test at the end. */
 typedef struct dd_protocol {
-    char name[32];                     /* "dc", "dsa", "mtt", "steps" */
+    char name[32];                     /* "dc", "dsa", "mtt", "steps", "adam" */
     int64_t epochs;                    /* E: E+1 epochs are trained; see dd_protocol_named */
     int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
     char aug[64];                      /* "none", a DSA list (per-image parameters) or "dc:" and a DC list, see below */
     int64_t test_batch;                /* 100: as fast as 256 in half the memory */
-    bool own_lr;                       /* lr is what the set has learned: dd_protocol_fit puts it there */
+    bool adam;       /* Adam without weight decay at one learning rate, in place of SGD and its drop */
+    bool own_epochs; /* epochs are what the method found best; 0 here until it says */
+    bool own_lr;     /* lr is what the set has learned: dd_protocol_fit puts it there */
     /* Where `rates` is not NULL, epochs+1 plain steps take the place of all that (the DD family): step i by learning
      * rate rates[i] on the images i mod ipc of every class, in order, from the network `start` [P] or a fresh one. Both
      * are borrowed. */
@@ -31,8 +33,9 @@ dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s);
 
 /* "dsa": 1000 epochs, DSA without flip for digit sets. "dc": 300 epochs, 1000 on mnist; augmentation dc:crop_noise for
  * a network with batch norm, else dc:crop_scale_rotate on mnist, else none. "mtt": as dsa, with the set's own learning
- * rate. "steps": a step for each learning rate that the set holds, without momentum or weight decay. d and net may be
- * NULL: of neither kind. DD_ENOTFOUND names the nearest right name.
+ * rate. "steps": a step for each learning rate that the set holds, without momentum or weight decay. "adam": Adam, lr
+ * 0.001, batches of 50, as many epochs as the method found best, else 300. d and net may be NULL: of neither kind.
+ * DD_ENOTFOUND names the nearest right name.
  *
  * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen
  * uniformly: crop pads 4 pixels of the batch's channel mean and takes a window at offsets 0..7; scale resizes height

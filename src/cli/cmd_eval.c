@@ -18,7 +18,7 @@ typedef struct flags {
 const dd_option dd_eval_flags[] = {
     {"net", DD_OPT_STRING, AT(net), "", 0, 0, "SPEC", "network; the recorded one unless given"},
     {"repeats", DD_OPT_INT, AT(repeats), "3", 1, 64, NULL, "networks trained"},
-    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps",
+    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps|adam",
      "how they are trained; as recorded unless given"},
     {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1: as recorded, else the protocol's"},
     {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "the real data; the recorded set unless given"},

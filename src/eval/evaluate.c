@@ -107,7 +107,7 @@ static dd_status epochs(dd_fit *f, job *j, int64_t r, dd_key key, double *loss)
         DD_TRY(dd_fit_epoch(f, e, rate_now, j, key, loss));
         DD_TRY(report(j, r, e + 1, *loss, -1));
         if (!isfinite(*loss)) break;
-        if (e == j->p->epochs / 2 + 1) {
+        if (e == j->p->epochs / 2 + 1 && !j->p->adam) {
             j->rate *= 0.1;
             dd_trainer_restart(f->trainer);
         }
@@ -159,7 +159,7 @@ static dd_status parse_aug(const char *text, dd_aug *dsa, unsigned *dc)
 
 static dd_status run(dd_eval_result *out, dd_backend *b, const dd_net *net, dd_fit_source src, job *j)
 {
-    dd_trainer_opts o = {.momentum = j->p->momentum, .weight_decay = j->p->weight_decay};
+    dd_trainer_opts o = {.adam = j->p->adam, .momentum = j->p->momentum, .weight_decay = j->p->weight_decay};
     dd_trainer *t = NULL;
     dd_fit f = {0};
     unsigned dc;

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ITERATION, METRICS, BEST_AT, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
+enum { ITERATION, METRICS, BEST_AT, TRAIN_FOR, BEST_FOR, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
 enum { BEST_ACCURACY, LOSS_DEVIATION, STEP_DEVIATION, FIGURES };
 
 static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
@@ -110,7 +110,7 @@ dd_status dd_checkpoint_save(dd_driver *d)
     char dir[1024], now[1024], prev[1024];
     dd_st_entry e[MOST + 1];
     char hex[HEX + 1];
-    int64_t facts[FACTS] = {d->done, 0, d->best_at};
+    int64_t facts[FACTS] = {d->done, 0, d->best_at, d->r.epochs, d->best_epochs};
     memcpy(facts + CUT, d->r.cut, sizeof d->r.cut);
     void *bytes = NULL;
     size_t size = 0;
@@ -197,6 +197,8 @@ static dd_status restore(dd_driver *d, const char *path)
     DD_TRY(s);
     d->done = facts[ITERATION];
     d->best_at = facts[BEST_AT];
+    d->r.epochs = facts[TRAIN_FOR];
+    d->best_epochs = facts[BEST_FOR];
     d->best_accuracy = figures[BEST_ACCURACY];
     return dd_record_open(d, facts[METRICS]);
 }

@@ -123,11 +123,22 @@ static dd_status interrupted(const dd_driver *d)
                    d->o.out);
 }
 
+/* The protocol as the set and the method want it now. */
+static dd_status fit_protocol(dd_driver *d)
+{
+    if (d->protocol.own_epochs && d->o.eval_epochs < 0 && d->r.epochs > 0) d->protocol.epochs = d->r.epochs - 1;
+    return dd_protocol_fit(&d->protocol, d->r.syn);
+}
+
 /* The set as it is becomes the best one, or the other way round. */
 static dd_status keep(dd_driver *d, bool best)
 {
     dd_saved part[DD_PARTS];
     const int n = dd_set_parts(d->r.syn, part);
+    if (best)
+        d->best_epochs = d->r.epochs;
+    else
+        d->r.epochs = d->best_epochs;
     for (int i = 0; i < n; i++)
         DD_TRY(best ? dd_tensor_copy(&d->best[i], part[i].tensor) : dd_tensor_copy(part[i].tensor, &d->best[i]));
     return DD_OK;
@@ -137,7 +148,7 @@ static dd_status evaluate_now(dd_driver *d)
 {
     dd_eval_result e;
     const bool test = d->o.paper_compatible;
-    DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
+    DD_TRY(fit_protocol(d));
     expect_epochs(d, 1);
     const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, dd_set_labels(d->r.syn),
                                     test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval,
@@ -226,7 +237,7 @@ static dd_status judge(dd_driver *d)
 {
     const dd_key key = dd_key_at(d->r.key, "final", 0);
     if (!d->o.eval_repeats) return DD_OK;
-    DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
+    DD_TRY(fit_protocol(d));
     expect_epochs(d, d->o.eval_repeats * (d->o.baselines ? 2 : 1));
     DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, &d->r.syn->images,
                        dd_set_labels(d->r.syn), &d->data->test, NULL, 0, &d->protocol, d->o.eval_repeats, key,

@@ -29,6 +29,7 @@ typedef struct dd_run {
     dd_aug aug;
     bool learned;          /* the labels are the method's to improve: r->syn->soft_labels */
     dd_key key;            /* of the run: dd_key_at(key, purpose, index) */
+    int64_t epochs;  /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
     double momentum;       /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
     double loss;           /* set by iterate */
     dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */

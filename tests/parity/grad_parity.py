@@ -49,16 +49,18 @@ class Problem:
         else:
             batch = method.get("batch", self.classes)
             rows = [draw_augmentation(rng, self.words, syn.shape[-1], batch, False) for _ in range(steps)]
-            self.tensors["lr"] = rng.uniform(0.01, 0.02, steps if "turns" in method else 1).astype(np.float32)
+            if "rate" not in method:
+                self.tensors["lr"] = rng.uniform(0.01, 0.02, steps if "turns" in method else 1).astype(np.float32)
         self.tensors["aug"] = np.concatenate(rows)
         if "batch" in method:
             stream = [rng.permutation(len(self.tensors["syn"])) for _ in range(steps)]
             self.tensors["index"] = np.concatenate(stream)[: steps * batch].reshape(steps, batch).astype(np.int32)
-            self.tensors["target"] = self.train()
+            if method["loss"] is trajectory:
+                self.tensors["target"] = self.train()
         if "labels" in method:
             self.tensors["labels"] = rng.standard_normal((len(self.tensors["syn"]), self.classes)).astype(np.float32)
             self.tensors["labels"] += 3 * self.hard(torch.float32, self.ipc).numpy()
-        self.wrt = {"images": "syn"} | {k: k for k in ("lr", "labels") if k in self.tensors}
+        self.wrt = ({} if "labels only" in method else {"images": "syn"}) | {k: k for k in ("lr", "labels") if k in self.tensors}
 
     def hard(self, dtype, per):
         """One-hot labels of `per` images a class."""
@@ -150,7 +152,7 @@ def unroll(p, t, relu):
         at = theta.detach().requires_grad_() if m.get("constant") else theta
         (g,) = torch.autograd.grad(cross_entropy(p.net(at, x, relu)[1], y[pick]), at, create_graph=True)
         v = m.get("momentum", 0) * v + g
-        theta = theta - t["lr"][i % len(t["lr"])] * v
+        theta = theta - (t["lr"][i % len(t["lr"])] if "lr" in t else m["rate"]) * v
     return theta
 
 
@@ -213,6 +215,8 @@ METHODS = {
     # Fifty steps carry float32's rounding across kinks that no list of near ones holds: a smooth network.
     "dd-50": performance_of("dd", 25, momentum=0.5, words=DSA) | {"act": "swish"},
     "sldd": performance_of("sldd", 3, labels="raw"),
+    "ld": {"loss": performance, "told": ["--method", "ld", "--set", "batch_syn=15"], "steps": 1, "batch": 15,
+           "rate": 0.01, "labels": "raw", "labels only": True},
 }
 
 
