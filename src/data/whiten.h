@@ -6,8 +6,8 @@
 #define ATTAR_DATA_WHITEN_H
 #include "attar/data.h"
 
-#define DD_WHITEN_MOST 12288 /* values of an image: 3x64x64. The matrix grows with the square, the fit with the cube   \
-                              */
+/* Values of an image, 3x64x64: the matrix grows with their square, the fit with their cube. */
+#define DD_WHITEN_MOST 12288
 
 /* How pixels are standardised per channel before anything else. */
 typedef enum dd_whiten_stats { DD_WHITEN_PLAIN, DD_WHITEN_COMPUTED, DD_WHITEN_ROUNDED } dd_whiten_stats;

@@ -64,7 +64,9 @@ static dd_status eigen(fit *f)
     const int64_t d = w->d, n = f->d->train.n;
     double trace = 0;
     for (int64_t i = 0; i < d; i++) trace += f->cov[i * d + i];
-    if (!(trace > 0)) return dd_fail(DD_EINVAL, "%s: all training images of %s are equal", w->kind->name, f->d->name);
+    if (!(trace > 0))
+        return dd_fail(DD_EINVAL, "%s: the %lld training images of %s do not vary, so nothing can be whitened",
+                       w->kind->name, (long long)n, f->d->name);
     w->eps = w->kind->eps * (w->kind->relative ? trace / (double)d : 1);
     DD_TRY(dd_linear_eigen(d, f->cov, w->values));
     for (int64_t i = 0; i < d; i++) {
