@@ -66,15 +66,23 @@ static dd_status fill(const part *p, const dd_st_file *f, const char *what)
     return all_finite(p, what);
 }
 
+/* Numbers that keep the matrix finite. */
 static dd_status plausible(const dd_whitening *w, const char *what)
 {
     if (!(w->eps > 0)) return dd_fail(DD_EFORMAT, "%s: eps is %g, it must be above 0", what, w->eps);
     if (w->kind->per_image && !(w->length > 0))
         return dd_fail(DD_EFORMAT, "%s: length is %g, %s needs it above 0", what, w->length, w->kind->name);
     for (int64_t i = 0; i < w->d; i++) {
-        if (!(w->values[i] + w->eps > 0))
-            return dd_fail(DD_EFORMAT, "%s: eigenvalue %lld is %g, with eps %g it must be above 0", what, (long long)i,
-                           w->values[i], w->eps);
+        const float *v = w->vectors + i * w->d;
+        const double sum = w->values[i] + w->eps;
+        double length = 0;
+        if (!(sum > 1e-30 && sum < 1e30))
+            return dd_fail(DD_EFORMAT, "%s: eigenvalue %lld is %g; with eps, %g, it must be from 1e-30 to 1e30", what,
+                           (long long)i, w->values[i], w->eps);
+        for (int64_t k = 0; k < w->d; k++) length += (double)v[k] * (double)v[k];
+        if (!(fabs(length - 1) < 1e-3))
+            return dd_fail(DD_EFORMAT, "%s: eigenvector %lld has length %g, it must be 1", what, (long long)i,
+                           sqrt(length));
     }
     return DD_OK;
 }

@@ -234,6 +234,12 @@ static void numbers_are_checked(void **state)
         w->length = length;
     }
     w->mean[3] = 0;
+    w->vectors[D] += 2;
+    assert_int_equal(dd_whitening_bytes(w, &bytes, &n), DD_OK);
+    assert_int_equal(dd_whitening_parse(&t, w->kind, D, bytes, n, "w"), DD_EFORMAT);
+    says("eigenvector 1 has length");
+    w->vectors[D] -= 2;
+    dd_free(bytes);
     assert_int_equal(dd_whitening_bytes(w, &bytes, &n), DD_OK);
     assert_int_equal(dd_whitening_parse(&t, w->kind, D + 1, bytes, n, "w"), DD_EFORMAT);
     says("mean is f64 [64], the set's images need f64 [65]");
