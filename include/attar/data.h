@@ -17,6 +17,11 @@ typedef struct dd_split {
     int32_t *class_index; /* [N] item numbers sorted by class, ascending inside a class */
 } dd_split;
 
+/* A fitted ZCA whitening, shared by a data set and the synthetic sets made like it. */
+typedef struct dd_whitening dd_whitening;
+/* What tells two apart, such as "zca-mtt of variance 190.1". */
+void dd_whitening_text(const dd_whitening *w, char *buf, size_t size);
+
 typedef struct dd_dataset {
     char name[64];     /* "fashion-mnist", or the folder's name */
     char source[1024]; /* the folder or file it was read from; "embedded" */
@@ -24,7 +29,8 @@ typedef struct dd_dataset {
     int64_t c, h, w, classes;
     char **class_names;       /* [classes] */
     double mean[16], std[16]; /* per channel, of [0,1] values; used by dd_data_batch */
-    char normalisation[32];   /* "published", "computed", "given", "none" */
+    char normalisation[32];   /* "published", "computed", "given", "none", or the whitening's name */
+    dd_whitening *whitening;  /* NULL: none */
     dd_split train, test;
     char warning[512]; /* "" or one sentence, e.g. text order of class names differs from numeric order */
 } dd_dataset;
@@ -34,14 +40,16 @@ typedef struct dd_data_opts {
     int64_t resize_h, resize_w; /* 0: as they are; image folders only */
     int64_t channels;           /* 0: as they are; 1 grey, 3 colour; image folders only */
     const char *classes_file;   /* one class name a line, fixes the class order; NULL: by name */
-    const char *normalise;      /* "auto" (published where known, else computed), "computed", "none", or
-                                   "MEAN[,MEAN..]/STD[,STD..]" */
+    const char *normalise;      /* "auto" (published where known, else computed), "computed", "none",
+                                   "MEAN[,MEAN..]/STD[,STD..]", or "zca-mtt", "zca-kip", "zca-frepo": whitening
+                                   fitted to all training images, of at most 12288 values each */
     char *const *class_names;   /* [classes] the class order of an image folder, in place of a file; or NULL */
     int64_t classes;
+    dd_whitening *whitening; /* applied after `normalise`, instead of one fitted: a synthetic set's own; or NULL */
 } dd_data_opts;
 #define DD_DATA_OPTS_INIT                                                                                              \
     {                                                                                                                  \
-        NULL, 0, 0, 0, NULL, "auto", NULL, 0                                                                           \
+        NULL, 0, 0, 0, NULL, "auto", NULL, 0, NULL                                                                     \
     }
 
 /* Opens a data set by name (digits, fashion-mnist, mnist, cifar10) or by path (a folder with IDX, CIFAR binary or
@@ -49,7 +57,8 @@ typedef struct dd_data_opts {
  * DD_ENOTFOUND, DD_EFORMAT, DD_EIO, DD_ENOMEM, DD_EINVAL. opts may be NULL. */
 dd_status dd_dataset_open(dd_dataset **out, const char *name_or_path, const dd_data_opts *opts);
 void dd_dataset_close(dd_dataset *d);
-/* Normalised pixels of `n` items into out f32 [n,C,H,W]: (x - mean) / std. */
+/* Normalised pixels of `n` items into out f32 [n,C,H,W]: (x - mean) / std, then whitened if the set is; that uses
+ * memory of the whitening, so not from two threads at once. */
 void dd_data_batch(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out);
 /* Splits off a stratified validation part of `fraction` (0..0.5) of the training items, chosen by key: the item
  * numbers of both parts, ascending; caller frees with free(). */
@@ -67,23 +76,27 @@ typedef struct dd_synset {
     dd_tensor lr;          /* F32 [k] learned step sizes, or empty */
     dd_tensor theta;       /* F32 [P] the one network that the set was made for, or empty: it is for any */
     double mean[16], std[16];
-    char **class_names; /* [classes] */
-    char *json;         /* set.json's text, "{}" when new; facts beyond the fields above */
+    dd_whitening *whitening; /* NULL: none */
+    char **class_names;      /* [classes] */
+    char *json;              /* set.json's text, "{}" when new; facts beyond the fields above */
 } dd_synset;
 
 dd_status dd_synset_new(dd_synset **out, int64_t m, const dd_dataset *like);
 void dd_synset_free(dd_synset *s);
-/* Writes DIR/set.safetensors, DIR/set.json and DIR/grid.png, each atomically; makes DIR if absent. `json` is the
- * complete text of set.json. The safetensors bytes are a pure function of the tensors. */
+/* Writes DIR/set.safetensors, DIR/set.json and DIR/grid.png, each atomically, and DIR/whitening.safetensors if the set
+ * is whitened; makes DIR if absent. `json` is the complete text of set.json. The safetensors bytes are a pure function
+ * of the tensors. */
 dd_status dd_synset_save(const dd_synset *s, const char *dir, const char *json);
-/* Reads and cross-checks both files: shapes, dtypes, finite pixels, label range, hash of set.safetensors recorded in
- * set.json ("sha256"), class count. A set edited by hand is refused with a sentence that says what differs. */
+/* Reads and cross-checks the files: shapes, dtypes, finite pixels, label range, hashes of set.safetensors and of
+ * whitening.safetensors recorded in set.json ("sha256", "whitening.sha256"), class count. A set edited by hand is
+ * refused with a sentence that says what differs. */
 dd_status dd_synset_load(dd_synset **out, const char *dir);
 /* The text or number that set.json holds under a key such as "data.name", as text in buf. DD_ENOTFOUND: no such key,
  * or its value is neither; DD_EINVAL: it does not fit; buf is then "". */
 dd_status dd_synset_fact(const dd_synset *s, const char *dotted_key, char *buf, size_t size);
 /* format "npz" (images, labels[, soft_labels, lr], mean, std), "pt" (folder with images.pt, labels.pt), "png"
- * (CLASS/NNN.png in natural colours). path: file for npz, folder for the others. DD_EINVAL names the formats. */
+ * (CLASS/NNN.png in natural colours). A whitened set adds zca_mean [D] and zca_w [D,D] to the first two. path: file for
+ * npz, folder for the others. DD_EINVAL names the formats. */
 dd_status dd_synset_export(const dd_synset *s, const char *format, const char *path);
 /* Writes rows of [M,C,H,W] normalised images as one PNG, a class per row, in natural colours. */
 dd_status dd_grid_png(const char *path, const dd_tensor *images, const double *mean, const double *std,

@@ -72,6 +72,7 @@ static dd_status open_data(job *j, flags *f)
                                   (k ? j->set->std : j->set->mean)[i]);
     DD_TRY(dd_cli_data_opts(&f->from, &o));
     o.normalise = given;
+    o.whitening = j->set->whitening;
     if (!o.resize_h) { /* images of a folder become what the set's were made from */
         o.resize_h = j->set->h;
         o.resize_w = j->set->w;

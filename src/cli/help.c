@@ -23,7 +23,8 @@ static const row statuses[] = {
 };
 static const row files[] = {
     {"set.safetensors", "images [M,C,H,W] (normalised, f32), labels, and soft labels and learning rates if learnt"},
-    {"set.json", "the recipe, results, class names, normalisation, and the hash of set.safetensors"},
+    {"whitening.safetensors", "what whitens test images like these; of sets made with --normalise zca-..."},
+    {"set.json", "the recipe, results, class names, normalisation, and the hashes of the former"},
     {"grid.png", "the images, a class per row, in natural colours"},
     {"metrics.jsonl", "one line per evaluation"},
     {"run.json", "what the run was started with"},

@@ -99,6 +99,8 @@ dd_status dd_class_names_numbered(dd_dataset *d); /* "0", "1", ... */
 dd_status dd_class_names_copy(dd_dataset *d, char *const *names);
 dd_status dd_check_labels(dd_dataset *d, int64_t classes); /* 0: one more than the largest label */
 dd_status dd_normalise(dd_dataset *d, const char *how, const double *mean, const double *std);
+/* Whitens by the transform given, or by one fitted where `how` names one. */
+dd_status dd_whiten_as(dd_dataset *d, const char *how, dd_whitening *given);
 void dd_dataset_hash(dd_dataset *d);
 
 /* batch.c */

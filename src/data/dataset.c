@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "data/data_internal.h"
+#include "data/whiten.h"
 #include "attar/options.h"
 #include <math.h>
 #include <stdio.h>
@@ -352,6 +353,7 @@ static dd_status finish(dd_dataset *d, const kind *k, bool by_name, const dd_dat
     DD_TRY(names_are_text(d));
     DD_TRY(dd_normalise(d, o->normalise, k ? k->mean : NULL, k ? k->std : NULL));
     DD_TRY(finite_pixels(d));
+    DD_TRY(dd_whiten_as(d, o->normalise, o->whitening));
     dd_dataset_hash(d);
     return DD_OK;
 }
@@ -427,5 +429,6 @@ void dd_dataset_close(dd_dataset *d)
     dd_split_fini(&d->test);
     for (int64_t i = 0; d->class_names && i < d->classes; i++) dd_free(d->class_names[i]);
     dd_free(d->class_names);
+    dd_whitening_free(d->whitening);
     dd_free(d);
 }

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/memory.h"
 #include "data/data_internal.h"
+#include "data/whiten.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,16 @@ static dd_status wide_labels(const dd_synset *s, dd_tensor *out)
     DD_TRY(dd_tensor_init(out, DD_I64, DD_SHAPE(s->m)));
     for (int64_t i = 0; i < s->m; i++) ((int64_t *)out->data)[i] = dd_i32(&s->labels)[i];
     return DD_OK;
+}
+
+/* Views of a whitening's arrays for (x - zca_mean) zca_w; empty without one. */
+static void whitening_views(const dd_synset *s, dd_tensor *mean, dd_tensor *w)
+{
+    const dd_whitening *z = s->whitening;
+    *mean = *w = (dd_tensor){0};
+    if (!z) return;
+    *mean = dd_tensor_view(DD_F64, DD_SHAPE(z->d), z->mean);
+    *w = dd_tensor_view(DD_F32, DD_SHAPE(z->d, z->d), z->w);
 }
 
 static dd_status save_archive(const dd_zip_member *m, int n, const char *path)
@@ -28,22 +39,23 @@ static dd_status save_archive(const dd_zip_member *m, int n, const char *path)
 
 static dd_status export_npz(const dd_synset *s, const char *path)
 {
-    dd_tensor labels = {0};
+    dd_tensor labels = {0}, zca_mean, zca_w;
     double stats[2][16];
-    char heads[7][512];
-    dd_zip_member m[7];
+    char heads[9][512];
+    dd_zip_member m[9];
     int n = 0;
     memcpy(stats[0], s->mean, sizeof stats[0]);
     memcpy(stats[1], s->std, sizeof stats[1]);
     DD_TRY(wide_labels(s, &labels));
     const dd_tensor mean = dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[0]),
                     std = dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[1]);
+    whitening_views(s, &zca_mean, &zca_w);
     const struct {
         const char *name;
         const dd_tensor *t;
-    } arrays[] = {{"images.npy", &s->images}, {"labels.npy", &labels},  {"soft_labels.npy", &s->soft_labels},
-                  {"lr.npy", &s->lr},         {"theta.npy", &s->theta}, {"mean.npy", &mean},
-                  {"std.npy", &std}};
+    } arrays[] = {{"images.npy", &s->images}, {"labels.npy", &labels},     {"soft_labels.npy", &s->soft_labels},
+                  {"lr.npy", &s->lr},         {"theta.npy", &s->theta},    {"mean.npy", &mean},
+                  {"std.npy", &std},          {"zca_mean.npy", &zca_mean}, {"zca_w.npy", &zca_w}};
     for (size_t i = 0; i < DD_LEN(arrays); i++) {
         const dd_tensor *t = arrays[i].t;
         if (!t->data) continue;
@@ -114,6 +126,19 @@ static dd_status export_tensor(const dd_tensor *t, const char *dir, const char *
     return save_archive(m, 3, path);
 }
 
+static dd_status export_whitening(const dd_synset *s, const char *dir)
+{
+    dd_tensor mean, w, narrow = {0};
+    whitening_views(s, &mean, &w);
+    if (!w.data) return DD_OK;
+    DD_TRY(export_tensor(&w, dir, "zca_w.pt"));
+    DD_TRY(dd_tensor_init(&narrow, DD_F32, mean.shape));
+    for (int64_t i = 0; i < s->whitening->d; i++) dd_f32(&narrow)[i] = (float)dd_f64(&mean)[i];
+    dd_status st = export_tensor(&narrow, dir, "zca_mean.pt");
+    dd_tensor_fini(&narrow);
+    return st;
+}
+
 static dd_status export_pt(const dd_synset *s, const char *dir)
 {
     dd_tensor labels = {0};
@@ -121,6 +146,7 @@ static dd_status export_pt(const dd_synset *s, const char *dir)
     DD_TRY(wide_labels(s, &labels));
     dd_status st = export_tensor(&s->images, dir, "images.pt");
     if (st == DD_OK) st = export_tensor(&labels, dir, "labels.pt");
+    if (st == DD_OK) st = export_whitening(s, dir);
     if (st != DD_OK) dd_remove_empty(dir);
     dd_tensor_fini(&labels);
     return st;
@@ -139,7 +165,8 @@ static void folder_name(const char *name, int64_t k, char *out, size_t cap)
     if (out[0] == '.') out[0] = '_';
 }
 
-static dd_status export_one(const dd_synset *s, int64_t i, int64_t number, const char *dir, uint8_t *px)
+static dd_status export_one(const dd_synset *s, const dd_tensor *shown, int64_t i, int64_t number, const char *dir,
+                            uint8_t *px)
 {
     char name[256], folder[DD_PATH], file[32], path[DD_PATH];
     void *png;
@@ -150,7 +177,7 @@ static dd_status export_one(const dd_synset *s, int64_t i, int64_t number, const
     if (number == 0) DD_TRY(dd_make_dir(folder));
     snprintf(file, sizeof file, "%03lld.png", (long long)number);
     DD_TRY(dd_path_join(path, sizeof path, folder, file));
-    dd_natural(dd_f32(&s->images) + i * s->c * s->h * s->w, s->c, s->h, s->w, s->mean, s->std, px);
+    dd_natural(dd_f32(shown) + i * s->c * s->h * s->w, s->c, s->h, s->w, s->mean, s->std, px);
     DD_TRY(dd_png_encode(px, s->w, s->h, s->c >= 3 ? 3 : 1, &png, &size));
     dd_status st = dd_write_file(path, png, size);
     if (st != DD_OK) dd_remove_empty(folder);
@@ -218,10 +245,14 @@ static dd_status export_png(const dd_synset *s, const char *dir)
     DD_TRY(only_our_folders(s, dir));
     uint8_t *px = dd_alloc((size_t)(s->h * s->w), 3);
     int64_t *seen = dd_alloc((size_t)s->classes, sizeof *seen);
+    dd_tensor shown = {0};
     dd_status st = px && seen ? dd_make_dir(dir) : dd_fail(DD_ENOMEM, "out of memory for a picture");
-    for (int64_t i = 0; i < s->m && st == DD_OK; i++) st = export_one(s, i, seen[dd_i32(&s->labels)[i]]++, dir, px);
+    if (st == DD_OK) st = dd_whiten_shown(s->whitening, &s->images, &shown);
+    for (int64_t i = 0; i < s->m && st == DD_OK; i++)
+        st = export_one(s, &shown, i, seen[dd_i32(&s->labels)[i]]++, dir, px);
     if (st == DD_OK) st = drop_older(s, dir, seen);
     if (st != DD_OK) dd_remove_empty(dir);
+    dd_tensor_fini(&shown);
     dd_free(seen);
     dd_free(px);
     return st;

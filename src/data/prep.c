@@ -4,6 +4,7 @@
  * tensor. */
 #include "base/memory.h"
 #include "data/data_internal.h"
+#include "data/whiten.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,9 +121,9 @@ static dd_status given(dd_dataset *d, const char *how)
     bool ok = slash && numbers(how, slash, d->c, d->mean) && numbers(slash + 1, how + strlen(how), d->c, d->std);
     if (!ok)
         return dd_fail(DD_EINVAL,
-                       "normalisation \"%s\" is none of auto, computed, none, MEAN[,MEAN..]/STD[,STD..] with %s finite "
-                       "value%s each",
-                       how, d->c > 1 ? "one or as many as channels of" : "1", d->c > 1 ? "s" : "");
+                       "normalisation \"%s\" is none of auto, computed, none, %s, MEAN[,MEAN..]/STD[,STD..] with %s "
+                       "finite value%s each",
+                       how, dd_whiten_names(), d->c > 1 ? "one or as many as channels of" : "1", d->c > 1 ? "s" : "");
     for (int64_t k = 0; k < d->c; k++) {
         if (d->std[k] <= 0)
             return dd_fail(DD_EINVAL, "normalisation \"%s\": deviation %g is not above 0", how, d->std[k]);
@@ -130,25 +131,58 @@ static dd_status given(dd_dataset *d, const char *how)
     return DD_OK;
 }
 
+static void all_channels(dd_dataset *d, bool computed)
+{
+    for (int64_t k = 0; k < d->c; k++) {
+        d->mean[k] = 0;
+        d->std[k] = 1;
+        if (computed) channel_stats(d, k, &d->mean[k], &d->std[k]);
+    }
+}
+
+/* What a whitening variant wants of the channels before its matrix. */
+static void before_whitening(dd_dataset *d, const dd_whiten_kind *z)
+{
+    all_channels(d, z->stats != DD_WHITEN_PLAIN);
+    for (int64_t k = 0; k < d->c && z->stats == DD_WHITEN_ROUNDED; k++) {
+        const double std = round(d->std[k] * 1e4) / 1e4;
+        d->mean[k] = round(d->mean[k] * 1e4) / 1e4;
+        if (std > 0) d->std[k] = std;
+    }
+}
+
 dd_status dd_normalise(dd_dataset *d, const char *how, const double *mean, const double *std)
 {
     const char *kind = "given";
+    const dd_whiten_kind *z = dd_whiten_kind_named(how);
     if (!how || strcmp(how, "auto") == 0) how = mean ? "published" : "computed";
-    if (strcmp(how, "published") == 0 && mean) {
+    if (z) {
+        before_whitening(d, z);
+        kind = how;
+    } else if (strcmp(how, "published") == 0 && mean) {
         memcpy(d->mean, mean, (size_t)d->c * sizeof *mean);
         memcpy(d->std, std, (size_t)d->c * sizeof *std);
         kind = how;
     } else if (strcmp(how, "computed") == 0 || strcmp(how, "none") == 0) {
         kind = how;
-        for (int64_t k = 0; k < d->c; k++) {
-            d->mean[k] = 0;
-            d->std[k] = 1;
-            if (how[0] == 'c') channel_stats(d, k, &d->mean[k], &d->std[k]);
-        }
+        all_channels(d, how[0] == 'c');
     } else {
         DD_TRY(given(d, how));
     }
     snprintf(d->normalisation, sizeof d->normalisation, "%s", kind);
+    return DD_OK;
+}
+
+dd_status dd_whiten_as(dd_dataset *d, const char *how, dd_whitening *given)
+{
+    const dd_whiten_kind *z = dd_whiten_kind_named(how);
+    const int64_t pixels = d->c * d->h * d->w;
+    if (!given) return z ? dd_whiten_fit(d, z) : DD_OK;
+    if (given->d != pixels)
+        return dd_fail(DD_EINVAL, "the whitening is of images of %lld values, those of %s have %lld",
+                       (long long)given->d, d->name, (long long)pixels);
+    d->whitening = dd_whitening_share(given);
+    snprintf(d->normalisation, sizeof d->normalisation, "%s", given->kind->name);
     return DD_OK;
 }
 
@@ -178,7 +212,7 @@ static void batch_u8(const dd_dataset *d, const dd_split *s, const int32_t *item
     }
 }
 
-void dd_data_batch(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out)
+static void standardise(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out)
 {
     int64_t hw = d->h * d->w;
     if (s->images.dtype == DD_U8) {
@@ -192,4 +226,10 @@ void dd_data_batch(const dd_dataset *d, const dd_split *s, const int32_t *items,
             for (int64_t p = 0; p < hw; p++) y[p] = (float)(((double)x[p] - d->mean[k]) / d->std[k]);
         }
     }
+}
+
+void dd_data_batch(const dd_dataset *d, const dd_split *s, const int32_t *items, int64_t n, float *out)
+{
+    standardise(d, s, items, n, out);
+    if (d->whitening) dd_whiten(d->whitening, out, n);
 }

@@ -5,19 +5,36 @@
 #include "data/setjson.h"
 #include "base/memory.h"
 #include "data/json.h"
+#include "data/whiten.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static dd_status read_hash(dd_setfacts *f, const dd_json *doc, const char *what)
+static dd_status read_hash(char out[65], const dd_json *of, const char *name, const char *what)
 {
-    const char *s = dd_json_string(dd_json_get(doc, "sha256"));
+    const char *s = dd_json_string(dd_json_get(of, "sha256"));
     if (!s || strlen(s) != 64 || strspn(s, "0123456789abcdef") != 64)
-        return dd_fail(DD_EFORMAT, "%s: \"sha256\" is %s, expected 64 hexadecimal digits", what,
+        return dd_fail(DD_EFORMAT, "%s: \"%s\" is %s, expected 64 hexadecimal digits", what, name,
                        s ? "malformed" : "missing");
-    memcpy(f->sha256, s, 65);
+    memcpy(out, s, 65);
     return DD_OK;
+}
+
+/* Whitened images without their transform would be evaluated against test images of another kind. */
+static dd_status read_whitening(dd_setfacts *f, const dd_json *doc, const char *what)
+{
+    const dd_json *z = dd_json_get(doc, "whitening");
+    const char *name = dd_json_string(dd_json_get(z, "variant")),
+               *said = dd_json_string(dd_json_get(dd_json_get(doc, "data"), "normalisation"));
+    if (!z && dd_whiten_kind_named(said))
+        return dd_fail(DD_EFORMAT, "%s: the data were normalised by %s, but \"whitening\" is missing", what, said);
+    if (!z) return DD_OK;
+    if (!dd_whiten_kind_named(name))
+        return dd_fail(DD_EFORMAT, "%s: \"whitening.variant\" is \"%.40s\", this version knows %s", what,
+                       name ? name : "missing", dd_whiten_names());
+    snprintf(f->whitening, sizeof f->whitening, "%s", name);
+    return read_hash(f->whitening_sha256, z, "whitening.sha256", what);
 }
 
 static dd_status read_shape(dd_setfacts *f, const dd_json *doc, const char *what)
@@ -90,7 +107,8 @@ dd_status dd_setfacts_parse(dd_setfacts *f, const char *text, size_t size, const
     memset(f, 0, sizeof *f);
     DD_TRY(dd_json_parse(&doc, text, size, what));
     dd_status st = read_format(doc, what);
-    if (st == DD_OK) st = read_hash(f, doc, what);
+    if (st == DD_OK) st = read_hash(f->sha256, doc, "sha256", what);
+    if (st == DD_OK) st = read_whitening(f, doc, what);
     if (st == DD_OK) st = read_shape(f, doc, what);
     if (st == DD_OK) st = read_reals(doc, "mean", f->shape[1], what, f->mean);
     if (st == DD_OK) st = read_reals(doc, "std", f->shape[1], what, f->std);
@@ -150,7 +168,8 @@ static void add_key(dd_str *o, bool *any, const char *key)
     *any = true;
 }
 
-static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const char *hash, bool any)
+static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const char *hash, const char *whitening,
+                        bool any)
 {
     if (!dd_json_get(doc, "sha256")) {
         add_key(o, &any, "sha256");
@@ -176,6 +195,10 @@ static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const
         add_key(o, &any, "std");
         add_reals(o, s->std, s->c);
     }
+    if (whitening && !dd_json_get(doc, "whitening")) {
+        add_key(o, &any, "whitening");
+        dd_str_addf(o, "{\"variant\": \"%s\", \"sha256\": \"%s\"}", s->whitening->kind->name, whitening);
+    }
 }
 
 /* Overwrites the old hash where the text spells it after its key; the length is the same. */
@@ -187,11 +210,24 @@ static void replace_hash(char *text, const char *old, const char *hash)
     }
 }
 
-static dd_status complete(char **out, const char *json, const dd_json *doc, const dd_synset *s, const char *hash)
+/* What the text says of a whitening must be what the set has. */
+static dd_status same_whitening(const dd_json *doc, const dd_synset *s, const char **hash)
 {
-    const char *old = dd_json_string(dd_json_get(doc, "sha256"));
+    const dd_json *z = dd_json_get(doc, "whitening");
+    const char *name = dd_json_string(dd_json_get(z, "variant")),
+               *has = s->whitening ? s->whitening->kind->name : "none";
+    *hash = dd_json_string(dd_json_get(z, "sha256"));
+    if (!z || (s->whitening && name && strcmp(name, has) == 0 && *hash && strlen(*hash) == 64)) return DD_OK;
+    return dd_fail(DD_EINVAL, "set.json: \"whitening\" is reserved for the set's own, which is %s", has);
+}
+
+static dd_status complete(char **out, const char *json, const dd_json *doc, const dd_synset *s, const char *hash,
+                          const char *whitening)
+{
+    const char *old = dd_json_string(dd_json_get(doc, "sha256")), *old_whitening;
     if (dd_json_get(doc, "sha256") && (!old || strlen(old) != 64 || strspn(old, "0123456789abcdef") != 64))
         return dd_fail(DD_EINVAL, "set.json: \"sha256\" is reserved for the hash of set.safetensors");
+    DD_TRY(same_whitening(doc, s, &old_whitening));
     size_t n = strlen(json);
     while (n && json[n - 1] != '}') n--;
     size_t cut = n - 1;
@@ -202,18 +238,20 @@ static dd_status complete(char **out, const char *json, const dd_json *doc, cons
     dd_str_add(&o, head ? head : "");
     dd_free(head);
     size_t before = o.len;
-    add_missing(&o, doc, s, hash, dd_json_next(doc, NULL) != NULL);
+    add_missing(&o, doc, s, hash, whitening, dd_json_next(doc, NULL) != NULL);
     dd_str_add(&o, o.len > before ? "\n" : "");
     dd_str_add(&o, o.len > before ? "}\n" : json + cut);
     char *text = o.failed || !head ? NULL : dd_strdup(o.p);
     dd_str_free(&o);
     if (!text) return dd_fail(DD_ENOMEM, "out of memory for set.json");
     if (old) replace_hash(text, old, hash);
+    if (old_whitening && whitening) replace_hash(text, old_whitening, whitening);
     *out = text;
     return DD_OK;
 }
 
-dd_status dd_setfacts_complete(char **out, const char *json, const dd_synset *s, const char *hash)
+dd_status dd_setfacts_complete(char **out, const char *json, const dd_synset *s, const char *hash,
+                               const char *whitening)
 {
     dd_json *doc;
     *out = NULL;
@@ -222,7 +260,7 @@ dd_status dd_setfacts_complete(char **out, const char *json, const dd_synset *s,
         snprintf(why, sizeof why, "%.399s", dd_last_error());
         return dd_fail(DD_EINVAL, "%s", why);
     }
-    dd_status st = complete(out, json, doc, s, hash);
+    dd_status st = complete(out, json, doc, s, hash, whitening);
     dd_json_free(doc);
     return st;
 }

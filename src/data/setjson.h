@@ -11,12 +11,16 @@ typedef struct dd_setfacts {
     int64_t classes;
     char **class_names;
     double mean[16], std[16];
+    char whitening[32]; /* the variant, "": none */
+    char whitening_sha256[65];
 } dd_setfacts;
 
 /* Reads the facts and checks their form; class_names is the caller's, see dd_setfacts_fini. DD_EFORMAT. */
 dd_status dd_setfacts_parse(dd_setfacts *f, const char *text, size_t size, const char *what);
 void dd_setfacts_fini(dd_setfacts *f);
-/* `json` with "sha256" set to `hash`, and shape, class_names, mean and std added where absent; the rest of the text is
- * untouched, so saving what was loaded gives the same bytes. *out is dd_free'd. DD_EINVAL: json is no object. */
-dd_status dd_setfacts_complete(char **out, const char *json, const dd_synset *s, const char *hash);
+/* `json` with "sha256" set to `hash`, "whitening" to the set's variant and `whitening` (NULL: none), its hash, and
+ * shape, class_names, mean and std added where absent; the rest of the text is untouched, so saving what was loaded
+ * gives the same bytes. *out is dd_free'd. DD_EINVAL: json is no object. */
+dd_status dd_setfacts_complete(char **out, const char *json, const dd_synset *s, const char *hash,
+                               const char *whitening);
 #endif

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The synthetic set in memory and as a folder: set.safetensors (images, labels, mean, std and, where there are any,
- * soft_labels, lr and theta), set.json (everything else, and the hash of the former) and grid.png. Knows base, tensor,
- * safetensors.h and setjson.h. set.json is written last: it vouches for the tensors. */
+ * soft_labels, lr and theta), whitening.safetensors of a whitened set, set.json (everything else, and the hashes of the
+ * former) and grid.png. Knows base, tensor, safetensors.h, setjson.h and whiten.h. set.json is written last: it vouches
+ * for the tensors. */
 #include "base/fs.h"
 #include "base/memory.h"
 #include "data/data_internal.h"
 #include "data/safetensors.h"
 #include "data/setjson.h"
+#include "data/whiten.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +31,7 @@ static dd_status fill_new(dd_synset *s, int64_t m, const dd_dataset *like)
     s->w = like->w;
     memcpy(s->mean, like->mean, sizeof s->mean);
     memcpy(s->std, like->std, sizeof s->std);
+    s->whitening = dd_whitening_share(like->whitening);
     DD_TRY(dd_tensor_init(&s->images, DD_F32, DD_SHAPE(m, s->c, s->h, s->w)));
     DD_TRY(dd_tensor_init(&s->labels, DD_I32, DD_SHAPE(m)));
     for (int64_t i = 0; i < m; i++) dd_i32(&s->labels)[i] = (int32_t)(i * s->classes / m);
@@ -63,6 +66,7 @@ void dd_synset_free(dd_synset *s)
     dd_tensor_fini(&s->theta);
     for (int64_t i = 0; s->class_names && i < s->classes; i++) dd_free(s->class_names[i]);
     dd_free(s->class_names);
+    dd_whitening_free(s->whitening);
     dd_free(s->json);
     dd_free(s);
 }
@@ -131,18 +135,30 @@ static dd_status write_grid(const dd_synset *s, const char *dir)
 {
     char path[DD_PATH];
     DD_TRY(dd_path_join(path, sizeof path, dir, "grid.png"));
-    return dd_grid_png(path, &s->images, s->mean, s->std, (s->m + s->classes - 1) / s->classes);
+    dd_tensor shown = {0};
+    dd_status st = dd_whiten_shown(s->whitening, &s->images, &shown);
+    if (st == DD_OK) st = dd_grid_png(path, &shown, s->mean, s->std, (s->m + s->classes - 1) / s->classes);
+    dd_tensor_fini(&shown);
+    return st;
 }
 
-static dd_status write_set(const dd_synset *s, const char *dir, const char *json, const void *bytes, size_t size)
+static dd_status write_bytes(const char *dir, const char *name, const dd_chunk *bytes)
 {
-    char path[DD_PATH], hash[65], *text;
-    const dd_chunk all = {bytes, size};
-    dd_sha256_hex(&all, 1, hash);
-    DD_TRY(dd_setfacts_complete(&text, json, s, hash));
+    char path[DD_PATH];
+    DD_TRY(dd_path_join(path, sizeof path, dir, name));
+    return dd_write_file(path, bytes->p, bytes->n);
+}
+
+/* whitening.p NULL: the set is not whitened. */
+static dd_status write_set(const dd_synset *s, const char *dir, const char *json, dd_chunk set, dd_chunk whitening)
+{
+    char path[DD_PATH], hash[65], hash2[65], *text;
+    dd_sha256_hex(&set, 1, hash);
+    if (whitening.p) dd_sha256_hex(&whitening, 1, hash2);
+    DD_TRY(dd_setfacts_complete(&text, json, s, hash, whitening.p ? hash2 : NULL));
     dd_status st = dd_make_dir(dir);
-    if (st == DD_OK) st = dd_path_join(path, sizeof path, dir, "set.safetensors");
-    if (st == DD_OK) st = dd_write_file(path, bytes, size);
+    if (st == DD_OK) st = write_bytes(dir, "set.safetensors", &set);
+    if (st == DD_OK && whitening.p) st = write_bytes(dir, "whitening.safetensors", &whitening);
     if (st == DD_OK) st = write_grid(s, dir);
     if (st == DD_OK) st = dd_path_join(path, sizeof path, dir, "set.json");
     if (st == DD_OK) st = dd_write_file(path, text, strlen(text));
@@ -152,12 +168,14 @@ static dd_status write_set(const dd_synset *s, const char *dir, const char *json
 
 dd_status dd_synset_save(const dd_synset *s, const char *dir, const char *json)
 {
-    void *bytes = NULL;
-    size_t size;
+    void *bytes = NULL, *bytes2 = NULL;
+    size_t size, size2 = 0;
     DD_TRY(check_values(s, dir, DD_ENUMERIC, DD_EINVAL));
     DD_TRY(tensors_bytes(s, &bytes, &size));
-    dd_status st = write_set(s, dir, json ? json : "{}", bytes, size);
+    dd_status st = s->whitening ? dd_whitening_bytes(s->whitening, &bytes2, &size2) : DD_OK;
+    if (st == DD_OK) st = write_set(s, dir, json ? json : "{}", (dd_chunk){bytes, size}, (dd_chunk){bytes2, size2});
     dd_free(bytes);
+    dd_free(bytes2);
     return st;
 }
 
@@ -228,9 +246,20 @@ static dd_status from_file(dd_synset *s, const dd_setfacts *j, const dd_st_file 
     return check_values(s, what, DD_EFORMAT, DD_EFORMAT);
 }
 
+static dd_status same_hash(const void *data, size_t size, const char *path, const char *recorded)
+{
+    char hash[65];
+    const dd_chunk all = {data, size};
+    dd_sha256_hex(&all, 1, hash);
+    if (strcmp(hash, recorded) == 0) return DD_OK;
+    return dd_fail(DD_EFORMAT,
+                   "%s has SHA-256 %s, set.json records %s: the files do not belong together or were edited", path,
+                   hash, recorded);
+}
+
 static dd_status read_tensors(dd_synset *s, const dd_setfacts *j, const char *dir)
 {
-    char path[DD_PATH], hash[65];
+    char path[DD_PATH];
     void *data;
     size_t size;
     DD_TRY(dd_path_join(path, sizeof path, dir, "set.safetensors"));
@@ -238,13 +267,28 @@ static dd_status read_tensors(dd_synset *s, const dd_setfacts *j, const char *di
     dd_st_file *f = dd_alloc(1, sizeof *f);
     dd_status st = f ? dd_st_parse(f, data, size, path) : dd_fail(DD_ENOMEM, "out of memory");
     if (st == DD_OK) st = from_file(s, j, f, path);
-    const dd_chunk all = {data, size};
-    dd_sha256_hex(&all, 1, hash);
-    if (st == DD_OK && strcmp(hash, j->sha256) != 0)
-        st = dd_fail(DD_EFORMAT,
-                     "%s has SHA-256 %s, set.json records %s: the files do not belong together or were edited", path,
-                     hash, j->sha256);
+    if (st == DD_OK) st = same_hash(data, size, path, j->sha256);
     dd_free(f);
+    dd_free(data);
+    return st;
+}
+
+static dd_status read_whitening(dd_synset *s, const dd_setfacts *j, const char *dir)
+{
+    char path[DD_PATH];
+    void *data;
+    size_t size;
+    if (!j->whitening[0]) return DD_OK;
+    DD_TRY(dd_path_join(path, sizeof path, dir, "whitening.safetensors"));
+    if (!dd_exists(path))
+        return dd_fail(DD_ENOTFOUND,
+                       "%s is missing: the images are whitened by %s and mean nothing without it; bring it back", path,
+                       j->whitening);
+    DD_TRY(dd_read_file(path, DD_FILE_LIMIT, &data, &size));
+    dd_status st = same_hash(data, size, path, j->whitening_sha256);
+    if (st == DD_OK)
+        st =
+            dd_whitening_parse(&s->whitening, dd_whiten_kind_named(j->whitening), s->c * s->h * s->w, data, size, path);
     dd_free(data);
     return st;
 }
@@ -270,6 +314,7 @@ static dd_status read_set(dd_synset *s, const char *dir)
     s->w = j.shape[3];
     s->classes = j.classes;
     dd_status st = read_tensors(s, &j, dir);
+    if (st == DD_OK) st = read_whitening(s, &j, dir);
     s->class_names = j.class_names;
     return st;
 }

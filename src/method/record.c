@@ -60,12 +60,16 @@ static dd_status finished(const dd_str *s)
     return s->failed ? dd_fail(DD_ENOMEM, "out of memory for a record") : DD_OK;
 }
 
-/* Shape and normalisation as the network sees them: "1x28x28 0.2861/0.353". */
+/* Shape and normalisation as the network sees them: "1x28x28 0.2861/0.353", and the whitening. */
 static void seen_as(const dd_dataset *d, dd_str *out)
 {
     dd_str_addf(out, "%" PRId64 "x%" PRId64 "x%" PRId64, d->c, d->h, d->w);
     for (int64_t i = 0; i < d->c; i++) dd_str_addf(out, "%s%.17g", i ? "," : " ", d->mean[i]);
     for (int64_t i = 0; i < d->c; i++) dd_str_addf(out, "%s%.17g", i ? "," : "/", d->std[i]);
+    if (!d->whitening) return;
+    char whitening[80];
+    dd_whitening_text(d->whitening, whitening, sizeof whitening);
+    dd_str_addf(out, " %s", whitening);
 }
 
 dd_status dd_record_config(const dd_driver *d, dd_str *out)

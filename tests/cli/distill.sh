@@ -20,6 +20,18 @@ cmp run/set.safetensors run-json/set.safetensors || fail 'the same seed gives ot
 works 'test accuracy' train --data digits --epochs 2 --net convnet:depth=1,width=8 --threads 1
 works '"test_accuracy"' train --data digits --epochs 1 --net mlp --json
 
+# whitened: the transform travels with the set, or nothing is evaluated
+works 'images per class' distill $tiny --normalise zca-mtt --out white --quiet
+grep -q '"normalisation": "zca-mtt"' white/set.json || fail 'set.json does not name the whitening'
+works 'whitening      zca-mtt' info white
+works measured eval white --repeats 1 --baselines
+works written export white --to pt --out white-torch
+[ -s white-torch/zca_w.pt ] || fail 'the export lost the whitening'
+expect 7 'zca-kip of variance' distill $tiny --normalise zca-kip --out white --resume --quiet
+expect 2 'zca-frepo' distill $tiny --normalise zca-else --out other --quiet
+rm white/whitening.safetensors
+expect 6 'bring it back' eval white
+
 before=$(sums run)
 expect 7 '' distill $tiny --out run --seed 4 --quiet
 [ "$before" = "$(sums run)" ] || fail 'another run touched the folder'

@@ -13,7 +13,7 @@ static void complete(const char *text, const dd_setfacts *f)
     dd_synset s = {.m = 1, .c = 1, .h = 1, .w = 1, .classes = f->classes, .class_names = f->class_names};
     dd_setfacts again;
     char *out;
-    if (dd_setfacts_complete(&out, text, &s, f->sha256) != DD_OK) return;
+    if (dd_setfacts_complete(&out, text, &s, f->sha256, NULL) != DD_OK) return;
     if (dd_setfacts_parse(&again, out, strlen(out), "again") != DD_OK) abort();
     dd_setfacts_fini(&again);
     dd_free(out);

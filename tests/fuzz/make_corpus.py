@@ -144,11 +144,12 @@ def jpeg():
         put("jpeg", name + "-cut", data[:-12])
 
 
-def safetensors():
-    def file(header, body):
-        text = header if isinstance(header, bytes) else json.dumps(header).encode()
-        return struct.pack("<Q", len(text)) + text + bytes(body)
+def file(header, body):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(body)
 
+
+def safetensors():
     a = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
     b = {"dtype": "I64", "shape": [], "data_offsets": [8, 16]}
     put("safetensors", "two", file({"__metadata__": {"k": "v"}, "a": a, "b": b}, 16))
@@ -166,9 +167,33 @@ def setjson():
     put("setjson", "pretty", json.dumps(dict(good, options={"lr": 0.1, "sha256": "x"}), indent=2).encode() + b"\n")
     for key in good:
         put("setjson", "no-" + key, json.dumps({k: v for k, v in good.items() if k != key}).encode())
+    zca = {"variant": "zca-mtt", "sha256": good["sha256"]}
+    put("setjson", "whitened", json.dumps(dict(good, whitening=zca)).encode())
+    put("setjson", "whitened-else", json.dumps(dict(good, whitening=dict(zca, variant="x"))).encode())
+    put("setjson", "whitened-not", json.dumps(dict(good, data={"normalisation": "zca-mtt"})).encode())
     put("setjson", "twice", b'{"a": 1, "a": 2}')
     put("setjson", "deep", b'{"a":' + b"[" * 3000)
 
 
-for make in (idx, cifar, npz, png, jpeg, safetensors, setjson):
+def whitening():
+    def bytes_of(parts):
+        header, body = {}, b""
+        for name, values in parts.items():
+            kind = "F32" if name == "eigenvectors" else "F64"
+            header[name] = {"dtype": kind, "shape": list(values.shape), "data_offsets": [len(body), len(body) + values.nbytes]}
+            body += values.tobytes()
+        return file(header, body)
+
+    one = np.ones(1)
+    good = {"mean": np.zeros(2), "eigenvalues": np.arange(2.0), "eps": 0.1 * one, "length": one, "eigenvectors": np.eye(2, dtype="f4")}
+    put("whitening", "good", bytes_of(good))
+    put("whitening", "negative", bytes_of(dict(good, eigenvalues=-np.arange(2.0))))
+    put("whitening", "nan", bytes_of(dict(good, mean=np.nan * np.ones(2))))
+    put("whitening", "eps", bytes_of(dict(good, eps=0 * one)))
+    put("whitening", "size", bytes_of(dict(good, mean=np.zeros(3))))
+    for key in good:
+        put("whitening", "no-" + key, bytes_of({k: v for k, v in good.items() if k != key}))
+
+
+for make in (idx, cifar, npz, png, jpeg, safetensors, setjson, whitening):
     make()
