@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { ITERATION, METRICS, BEST_AT, TRAIN_FOR, BEST_FOR, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
-enum { BEST_ACCURACY, LOSS_DEVIATION, STEP_DEVIATION, FIGURES };
+enum { BEST_ACCURACY, LOSS_DEVIATION, STEP_DEVIATION, FIRST_LOSS, FIGURES };
 
 static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
 {
@@ -21,7 +21,7 @@ static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, 
     e[(*n)++].t = dd_tensor_view(t->dtype, t->shape, t->data);
 }
 
-/* The tensors of a checkpoint: facts [5], figures [3], the set's parts, those of the best, the method's own. */
+/* The tensors of a checkpoint: facts, figures, the set's parts, those of the best, the method's own. */
 static int entries(dd_driver *d, dd_tensor *facts, dd_tensor *figures, dd_st_entry *e)
 {
     dd_saved own[8], part[DD_PARTS];
@@ -116,7 +116,7 @@ dd_status dd_checkpoint_save(dd_driver *d)
     size_t size = 0;
     DD_TRY(paths(d, dir, now, prev, sizeof now));
     DD_TRY(dd_record_flush(d, &facts[METRICS]));
-    double figures[FIGURES] = {d->best_accuracy, d->loss_deviation, d->step_deviation};
+    double figures[FIGURES] = {d->best_accuracy, d->loss_deviation, d->step_deviation, d->first_loss};
     dd_tensor f = dd_tensor_view(DD_I64, DD_SHAPE(FACTS), facts),
               a = dd_tensor_view(DD_F64, DD_SHAPE(FIGURES), figures);
     const int n = entries(d, &f, &a, e);
@@ -200,6 +200,7 @@ static dd_status restore(dd_driver *d, const char *path)
     d->r.epochs = facts[TRAIN_FOR];
     d->best_epochs = facts[BEST_FOR];
     d->best_accuracy = figures[BEST_ACCURACY];
+    d->first_loss = figures[FIRST_LOSS];
     return dd_record_open(d, facts[METRICS]);
 }
 

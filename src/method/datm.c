@@ -24,6 +24,7 @@ const dd_method dd_method_datm = {
     .iterations = 10000,
     .order = 2,
     .protocol = "mtt",
+    .rates = "lr_img, lr_lr or lr_label",
     .labels = "learned|hard|soft",
     .settle = datm_settle,
     .build = dd_trajectory_build,

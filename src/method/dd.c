@@ -21,6 +21,7 @@ const dd_method dd_method_dd = {
     .aug = "none",
     .protocol = "steps",
     .net = "lenet:init=xavier",
+    .rates = "lr or lr_init",
     .labels = "hard|soft|learned",
     .settle = dd_perform_settle,
     .build = dd_perform_build,

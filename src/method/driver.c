@@ -58,15 +58,6 @@ static dd_status write_config(dd_driver *d)
     return st;
 }
 
-static bool finite_set(const dd_driver *d)
-{
-    dd_saved part[DD_PARTS];
-    for (int k = dd_set_parts(d->r.syn, part) - 1; k >= 0; k--)
-        for (int64_t i = 0, n = dd_shape_count(part[k].tensor->shape); i < n; i++)
-            if (!isfinite(dd_f32(part[k].tensor)[i])) return false;
-    return true;
-}
-
 static double eta(double done, double left, double seconds)
 {
     return done > 0 && seconds > 0 ? left * seconds / done : 0;
@@ -163,17 +154,61 @@ static dd_status evaluate_now(dd_driver *d)
     return keep(d, true);
 }
 
-static dd_status diverged(dd_driver *d)
+enum { EXPLODED = 10000 }; /* times the first loss: no method comes back from there */
+static const float most_pixel = 1e6f, most_rate = 1e3f;
+
+/* The largest magnitude in t, or what is no number. */
+static float largest(const dd_tensor *t)
+{
+    float most = 0;
+    for (int64_t i = 0, n = dd_shape_count(t->shape); i < n; i++) {
+        const float x = fabsf(dd_f32(t)[i]);
+        if (!(x <= most)) most = x;
+        if (!isfinite(x)) break;
+    }
+    return most;
+}
+
+/* What has gone wrong with the iteration that was made; false: nothing. */
+static bool wrong(const dd_driver *d, char *why, size_t size)
+{
+    dd_saved part[DD_PARTS];
+    const int n = dd_set_parts(d->r.syn, part);
+    if (!isfinite(d->r.loss) || (fabs(d->first_loss) > 0 && fabs(d->r.loss) > EXPLODED * fabs(d->first_loss))) {
+        snprintf(why, size, "the loss is %.3g, and was %.3g at first", d->r.loss, d->first_loss);
+        return true;
+    }
+    for (int i = 0; i < n; i++) {
+        const bool rate = part[i].tensor == &d->r.syn->lr;
+        const float most = largest(part[i].tensor);
+        if (most <= (rate ? most_rate : most_pixel)) continue;
+        snprintf(why, size, "%s is %.3g", rate ? "a step size" : i ? "a label" : "a pixel", (double)most);
+        return true;
+    }
+    return false;
+}
+
+/* Back to the last state that was kept, of which the folder gets the set too. */
+static dd_status diverged(dd_driver *d, const char *why)
 {
     const int64_t at = d->done;
+    const char *rates = d->method->rates ? d->method->rates : "lr_img";
     bool found;
-    char kept[80] = "no checkpoint was written yet";
+    dd_str json = {0};
     DD_TRY(dd_checkpoint_load(d, &found));
-    if (found) snprintf(kept, sizeof kept, "the checkpoint keeps the state of iteration %" PRId64, d->done);
+    if (!found)
+        return dd_fail(DD_ENUMERIC,
+                       "after iteration %" PRId64 " %s, and no checkpoint was written yet: try a smaller %s in another "
+                       "folder",
+                       at, why, rates);
+    dd_status s = dd_record_set(d, &json);
+    if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
+    dd_str_free(&json);
+    DD_TRY(s);
     return dd_fail(DD_ENUMERIC,
-                   "the loss or a pixel is not finite after iteration %" PRId64
-                   "; %s: try a smaller lr_img in another folder",
-                   at, kept);
+                   "after iteration %" PRId64 " %s; %s keeps the checkpoint and the set of iteration %" PRId64
+                   ", not evaluated: try a smaller %s in another folder",
+                   at, why, d->o.out, d->done, rates);
 }
 
 enum { WARM = 1, ENOUGH = 4, LOSS_SECONDS = 300 }; /* a kill costs no more than the last, or one iteration */
@@ -206,6 +241,7 @@ static dd_status prepare(dd_driver *d, dd_distill_plan *p)
 static dd_status iterate(dd_driver *d)
 {
     dd_distill_plan plan = {0};
+    char why[128];
     DD_TRY(prepare(d, &plan));
     d->started = d->saved_at = dd_now();
     d->started_at = d->saved = d->done;
@@ -216,7 +252,8 @@ static dd_status iterate(dd_driver *d)
         DD_TRY(made);
         const double took = dd_now() - start;
         d->done++;
-        if (!isfinite(d->r.loss) || !finite_set(d)) return diverged(d);
+        if (d->done == 1) d->first_loss = d->r.loss;
+        if (wrong(d, why, sizeof why)) return diverged(d, why);
         dd_record_loss(d);
         const bool last = d->done == d->o.iterations;
         if (d->o.eval_every && (d->done % d->o.eval_every == 0 || last)) {

@@ -34,6 +34,7 @@ typedef struct dd_driver {
     int64_t done;             /* iterations finished */
     dd_tensor best[DD_PARTS]; /* of the best evaluation so far, as dd_set_parts has them */
     double best_accuracy;     /* < 0: none yet */
+    double first_loss;        /* of the first iteration */
     int64_t best_epochs;      /* r.epochs then */
     int64_t best_at;
     double started, accuracy;

@@ -284,6 +284,7 @@ const dd_method dd_method_ld = {
     .aug = "none",
     .protocol = "adam",
     .net = "lenet",
+    .rates = "lr_label",
     .labels = "learned",
     .settle = ld_settle,
     .build = ld_build,

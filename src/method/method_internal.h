@@ -27,12 +27,12 @@ typedef struct dd_run {
     const dd_net *net;
     dd_backend *backend;
     dd_aug aug;
-    bool learned;          /* the labels are the method's to improve: r->syn->soft_labels */
-    dd_key key;            /* of the run: dd_key_at(key, purpose, index) */
+    bool learned;    /* the labels are the method's to improve: r->syn->soft_labels */
+    dd_key key;      /* of the run: dd_key_at(key, purpose, index) */
     int64_t epochs;  /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
-    double momentum;       /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
-    double loss;           /* set by iterate */
-    dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */
+    double momentum; /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
+    double loss;     /* set by iterate */
+    dd_dtype dtype;  /* of the method's arithmetic: DD_F32, but for comparisons in double */
     const dd_given *given; /* NULL in a run */
     /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
      * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build
@@ -70,6 +70,7 @@ typedef struct dd_method {
     int order;                /* of derivative */
     /* What "auto" is for it; NULL: real, the DSA list of the data set, dsa, convnet. */
     const char *init, *aug, *protocol, *net;
+    const char *rates;  /* options to lower where it diverges, "lr_img or lr_lr"; NULL: lr_img */
     const char *labels; /* "hard|soft|learned" or what of it means something, its own choice first; NULL: hard only */
     const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what

@@ -18,6 +18,7 @@ const dd_method dd_method_mtt = {
     .iterations = 5000,
     .order = 2,
     .protocol = "mtt",
+    .rates = "lr_img or lr_lr",
     .labels = "hard|soft|learned",
     .settle = dd_trajectory_settle,
     .build = dd_trajectory_build,

@@ -24,6 +24,7 @@ const dd_method dd_method_tesla = {
     .iterations = 10000,
     .order = 2,
     .protocol = "mtt",
+    .rates = "lr_img or lr_lr",
     .labels = "hard|soft|learned",
     .settle = tesla_settle,
     .build = dd_trajectory_build,

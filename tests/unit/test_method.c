@@ -368,6 +368,20 @@ static void divergence_keeps_the_checkpoint(void **state)
     snprintf(o.net, sizeof o.net, "convnet:depth=1,width=8,norm=none");
     assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
     assert_non_null(strstr(dd_last_error(), "lr_img"));
+    /* MTT with steps of the student that explode some iterations after a checkpoint */
+    char experts[320];
+    dd_synset *s;
+    const char *const far[] = {experts, "max_start_epoch=2", "syn_steps=3", "threshold=1e9", "lr_lr=0.3", NULL};
+    make_experts(*state, experts, sizeof experts);
+    options(&o, *state, "mtt", "explodes");
+    o.sets = far;
+    o.iterations = 60;
+    o.checkpoint_every = 1;
+    assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+    assert_non_null(strstr(dd_last_error(), "lr_lr"));
+    assert_int_equal(dd_synset_load(&s, o.out), DD_OK);
+    assert_true(isfinite(dd_f32(&s->lr)[0]) && dd_f32(&s->lr)[0] > 0);
+    dd_synset_free(s);
 }
 
 int main(void)
