@@ -74,17 +74,21 @@ class Set:
     labels       int64 [M]
     soft_labels  float32 [M,classes] or None
     lr           float32 [k] or None: learning rates found with the images
+    theta        float32 [P] or None: the one network that the set is for, all parameters in a vector
+    whitening    dict of arrays mean, eigenvalues, eps, length, eigenvectors, or None: images are whitened by them
     mean, std    float64 [C]
     class_names  list of names, or None for an .npz file
     info         set.json as a dict; {} for an .npz file
     """
 
-    def __init__(self, arrays, info):
+    def __init__(self, arrays, info, whitening=None):
         missing = [k for k in ("images", "labels", "mean", "std") if k not in arrays]
         if missing:
             raise ValueError(f"there is no {' and no '.join(missing)} among {sorted(arrays)}")
         self.images, self.labels = arrays["images"], arrays["labels"]
         self.soft_labels, self.lr = arrays.get("soft_labels"), arrays.get("lr")
+        self.theta, self.whitening = arrays.get("theta"), whitening
+        self._whitened = whitening is not None or "zca_w" in arrays
         self.mean, self.std = arrays["mean"], arrays["std"]
         self.class_names, self.info = info.get("class_names"), info
         self._check()
@@ -113,10 +117,21 @@ class Set:
         if soft is not None and (soft.ndim != 2 or soft.shape[0] != m or soft.shape[1] < seen):
             raise ValueError(f"{m} images of at least {seen} classes have soft labels of shape {soft.shape}")
 
+    def _unwhitened(self):
+        if not self._whitened:
+            return self.images
+        if self.whitening is None:
+            raise ValueError("an .npz file of a whitened set does not hold the way back; load its folder")
+        w, m = self.whitening, len(self.images)
+        root = numpy.sqrt(w["eigenvalues"] + w["eps"])
+        v = w["eigenvectors"].astype(numpy.float64)
+        x = (self.images.reshape(m, -1) @ v.T * root) @ v + w["mean"]
+        return (x * (w["length"] if w["length"] > 0 else 1)).reshape(self.images.shape)
+
     @property
     def pixels(self):
         """The images in natural colours: float32 [M,C,H,W] on 0..1, clipped."""
-        x = self.images * self.std[:, None, None] + self.mean[:, None, None]
+        x = self._unwhitened() * self.std[:, None, None] + self.mean[:, None, None]
         return numpy.clip(x, 0, 1).astype(numpy.float32)
 
     def __len__(self):
@@ -124,6 +139,13 @@ class Set:
 
     def __repr__(self):
         return f"<attar set of {len(self)} images {self.images.shape[1:]}>"
+
+
+def _vouch(path, recorded):
+    with open(path, "rb") as f:
+        digest = hashlib.sha256(f.read()).hexdigest()
+    if digest != recorded:
+        raise ValueError(f"{path} has SHA-256 {digest}, set.json records {recorded}")
 
 
 def load(path):
@@ -141,8 +163,9 @@ def load(path):
         info = _json(recipe, f.read())
     if info.get("format", "attar-set-1") != "attar-set-1":
         raise ValueError(f"{path}: format {info['format']!r}, this reader knows 'attar-set-1'")
-    with open(tensors, "rb") as f:
-        digest = hashlib.sha256(f.read()).hexdigest()
-    if digest != info.get("sha256"):
-        raise ValueError(f"{tensors} has SHA-256 {digest}, set.json records {info.get('sha256')}")
-    return Set(read_safetensors(tensors), info)
+    _vouch(tensors, info.get("sha256"))
+    if "whitening" not in info:
+        return Set(read_safetensors(tensors), info)
+    transform = os.path.join(path, "whitening.safetensors")
+    _vouch(transform, info["whitening"].get("sha256"))
+    return Set(read_safetensors(tensors), info, read_safetensors(transform))
