@@ -190,7 +190,7 @@ static dd_status begin(dd_run *r, ld *m)
     dd_set_zero(&m->second);
     note[AGE]++;
     note[STEPS] = note[BEST_STEP] = 0;
-    note[BEST_MEAN] = INFINITY;
+    note[BEST_MEAN] = HUGE_VAL;
     return DD_OK;
 }
 
