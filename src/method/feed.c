@@ -103,6 +103,13 @@ void dd_feed_augment(dd_feed *f, const dd_run *r, int64_t row, int64_t n, const 
     landed(f, &f->aug, row, n);
 }
 
+void dd_feed_real(dd_feed *f, const dd_run *r, const int32_t *items)
+{
+    const int32_t *label = dd_i32(&r->data->train.labels);
+    dd_feed_items(f, r, 0, items, f->n);
+    for (int64_t i = 0; i < f->n; i++) dd_feed_class(f, i, label[items[i]], 1);
+}
+
 void dd_feed_label_rows(dd_feed *f, const dd_tensor *labels, int64_t row, int64_t from, int64_t n)
 {
     const int64_t classes = f->y.shape.dim[1];

@@ -24,6 +24,8 @@ dd_status dd_feed_bind(const dd_feed *f, const dd_run *r, dd_program *p);
 
 /* Rows `row` .. row+n-1 from training items. */
 void dd_feed_items(dd_feed *f, const dd_run *r, int64_t row, const int32_t *items, int64_t n);
+/* All of f from training items [n], with their labels. */
+void dd_feed_real(dd_feed *f, const dd_run *r, const int32_t *items);
 /* From the synthetic images `from` .. from+n-1. */
 void dd_feed_synthetic(dd_feed *f, const dd_run *r, int64_t row, int64_t from, int64_t n);
 /* Labels: all of class c. */

@@ -3,10 +3,12 @@
  * Label distillation (Bohdal, Yang, Hospedales 2020), second-order form: the images are fixed real ones, and their soft
  * labels are such that a network's step on them lowers its loss on real images,
  *     L = l(theta - alpha grad l(theta; X_b, Y_b); real batch),
- * along the training of a network that begins anew when it gets no better; how long it took to get there is how long
+ * or, in the first-order form, such that a ridge regression of them on the network's features does (ridge.h), along the
+ * training of a network that begins anew when it gets no better; how long it took to get there is how long
  * networks should be trained. Knows graph, exec, nn, data. */
 #include "base/memory.h"
 #include "method/lossgrad.h"
+#include "method/ridge.h"
 #include "method/unroll.h"
 #include "nn/train_step.h"
 
@@ -18,7 +20,8 @@ enum { COUNTS = 3, STEPS = 0, BEST_STEP, BEST_MEAN, AGE, FOUND }; /* places in t
 
 typedef struct ld {
     /* options */
-    double lr_label, lr_inner, lr_net;
+    char form[DD_OPT_TEXT];
+    double lr_label, lr_inner, lr_net, ridge, mix, lr_scale;
     int64_t batch_syn, batch_real, window, chunk;
     /* the rest is its own */
     const dd_run *r;
@@ -26,9 +29,11 @@ typedef struct ld {
     dd_unroll *unroll; /* of the one step */
     dd_lossgrad inner; /* the network's own training */
     dd_judge judge;
+    dd_ridge regression; /* in place of these three */
     dd_stream real;
-    dd_tensor theta, end, now;               /* [P]; now: what the judge looks at */
-    dd_tensor net, first, second;            /* F32 [P] the network at hand and its Adam */
+    dd_tensor theta, end, now;    /* [P]; now: what the judge looks at */
+    dd_tensor head, scale;        /* F32 [F+1,classes] the classifier so far; [3] its scale and that one's Adam */
+    dd_tensor net, first, second; /* F32 [P] the network at hand and its Adam */
     dd_tensor label_grad, l_first, l_second; /* [M,classes], F32 but for the gradient */
     /* F64: steps of the network at hand; the one with the least mean of the last `window` losses and that mean;
      * networks so far; the last COUNTS best steps; the losses themselves. */
@@ -37,6 +42,12 @@ typedef struct ld {
 } ld;
 
 static const dd_option options[] = {
+    {"form", DD_OPT_CHOICE, offsetof(ld, form), "second", 0, 0, "second|ridge",
+     "second: through a step of the network; ridge: through a regression on its features"},
+    {"ridge", DD_OPT_REAL, offsetof(ld, ridge), "1", 1e-9, 1e9, NULL, "regulariser of the regression"},
+    {"mix", DD_OPT_REAL, offsetof(ld, mix), "0.01", 0, 1, NULL, "share of a batch's regression in the classifier"},
+    {"lr_scale", DD_OPT_REAL, offsetof(ld, lr_scale), "0.01", 0, 100, NULL,
+     "Adam's learning rate of the scale of the classifier's output"},
     {"lr_label", DD_OPT_REAL, offsetof(ld, lr_label), "0.001", 0, 1e3, NULL, "Adam's learning rate of the labels"},
     {"lr_inner", DD_OPT_REAL, offsetof(ld, lr_inner), "0.01", 1e-9, 100, NULL,
      "of the step through which labels are differentiated"},
@@ -51,6 +62,11 @@ static const dd_option options[] = {
      "real images that pass at a time (memory, speed)"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
+
+static bool by_ridge(const ld *m)
+{
+    return strcmp(m->form, "ridge") == 0;
+}
 
 static dd_status ld_settle(dd_run *r, void *state)
 {
@@ -79,6 +95,9 @@ static dd_status allocate(dd_run *r, ld *m)
     DD_TRY(dd_tensor_init(&m->l_first, DD_F32, labels));
     DD_TRY(dd_tensor_init(&m->l_second, DD_F32, labels));
     DD_TRY(dd_tensor_init(&m->memory, DD_F64, DD_SHAPE(FOUND + COUNTS + m->window)));
+    DD_TRY(dd_tensor_init(&m->head, DD_F32, DD_SHAPE(dd_net_features(r->net) + 1, r->data->classes)));
+    DD_TRY(dd_tensor_init(&m->scale, DD_F32, DD_SHAPE(3)));
+    dd_f32(&m->scale)[0] = 1;
     m->pick = dd_alloc((size_t)m->batch_syn, sizeof *m->pick);
     m->permutation = dd_alloc((size_t)r->syn->m, sizeof *m->permutation);
     return m->pick && m->permutation ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for image numbers");
@@ -91,20 +110,26 @@ static dd_status ld_build(dd_run *r, void *state)
     const dd_unroll_opts o = {.steps = 1, .batch = m->batch_syn, .labels = true};
     m->r = r;
     DD_TRY(allocate(r, m));
+    DD_TRY(dd_stream_init(&m->real, r, n));
+    if (by_ridge(m)) {
+        m->regression.ridge = m->ridge;
+        m->regression.mix = m->mix;
+        return dd_ridge_init(&m->regression, r, m->batch_syn, n, m->chunk);
+    }
     DD_TRY(dd_unroll_new(&m->unroll, r, &o));
     DD_TRY(dd_lossgrad_init(&m->inner, r, m->batch_syn, true, &m->theta));
-    DD_TRY(dd_stream_init(&m->real, r, n));
     return dd_judge_init(&m->judge, r, n, m->chunk, &m->now);
 }
 
 static void ld_fini(void *state)
 {
     ld *m = state;
-    dd_tensor *const all[] = {&m->theta,  &m->end,        &m->now,     &m->net,      &m->first,
-                              &m->second, &m->label_grad, &m->l_first, &m->l_second, &m->memory};
+    dd_tensor *const all[] = {&m->theta,      &m->end,     &m->now,      &m->net,    &m->first, &m->second,
+                              &m->label_grad, &m->l_first, &m->l_second, &m->memory, &m->head,  &m->scale};
     dd_unroll_free(m->unroll);
     dd_lossgrad_fini(&m->inner);
     dd_judge_fini(&m->judge);
+    dd_ridge_fini(&m->regression);
     dd_stream_fini(&m->real);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
     dd_free(m->pick);
@@ -119,7 +144,9 @@ static int ld_saved(void *state, dd_saved out[8])
                             {"net_second", &m->second},
                             {"label_first", &m->l_first},
                             {"label_second", &m->l_second},
-                            {"memory", &m->memory}};
+                            {"memory", &m->memory},
+                            {"head", &m->head},
+                            {"scale", &m->scale}};
     memcpy(out, all, sizeof all);
     return (int)DD_LEN(all);
 }
@@ -143,10 +170,9 @@ static void feed(void *self, int64_t step, dd_feed *f)
     dd_feed_augment_batch(f, m->r, dd_key_at(m->key, "aug", 0), step * f->n);
 }
 
-static void take(void *self, int64_t step, const dd_tensor *dx, const dd_tensor *dy)
+/* The gradient of the batch's labels into the rows of all. */
+static void take_labels(ld *m, const dd_tensor *dy)
 {
-    ld *m = self;
-    (void)step, (void)dx; /* the images stay */
     for (int64_t i = 0; i < m->batch_syn; i++) {
         dd_tensor to = dd_tensor_rows(&m->label_grad, m->pick[i], 1);
         const dd_tensor from = dd_tensor_rows(dy, i, 1);
@@ -154,10 +180,37 @@ static void take(void *self, int64_t step, const dd_tensor *dx, const dd_tensor 
     }
 }
 
+static void take(void *self, int64_t step, const dd_tensor *dx, const dd_tensor *dy)
+{
+    (void)step, (void)dx; /* the images stay */
+    take_labels(self, dy);
+}
+
+static void put(dd_tensor *to, const dd_tensor *from)
+{
+    dd_set_zero(to);
+    dd_add_scaled(to, 1, from);
+}
+
+static dd_status by_regression(dd_run *r, ld *m)
+{
+    dd_ridge *q = &m->regression;
+    const dd_tensor scale = dd_tensor_view(DD_F32, DD_SCALAR, m->scale.data);
+    put(&q->theta, &m->theta);
+    put(&q->before, &m->head);
+    put(&q->scale, &scale);
+    feed(m, 0, &q->in);
+    DD_TRY(dd_ridge_judge(q, r, m->real.items, &r->loss));
+    dd_set_zero(&m->label_grad);
+    take_labels(m, &q->dy);
+    return DD_OK;
+}
+
 /* theta, pick and the real items are there: the loss, and its gradient by the labels. */
 static dd_status differentiate(dd_run *r, ld *m)
 {
     double dalpha;
+    if (by_ridge(m)) return by_regression(r, m);
     DD_TRY(dd_unroll_forward(m->unroll, &m->theta, &m->lr_inner, feed, m));
     const dd_tensor after = dd_unroll_theta(m->unroll, 1);
     DD_TRY(dd_tensor_copy(&m->now, &after));
@@ -188,6 +241,7 @@ static dd_status begin(dd_run *r, ld *m)
     DD_TRY(dd_net_init(r->net, &m->net, dd_key_at(r->key, "network", (uint64_t)note[AGE])));
     dd_set_zero(&m->first);
     dd_set_zero(&m->second);
+    dd_set_zero(&m->head);
     note[AGE]++;
     note[STEPS] = note[BEST_STEP] = 0;
     note[BEST_MEAN] = HUGE_VAL;
@@ -225,8 +279,22 @@ static bool watch(dd_run *r, ld *m)
     return true;
 }
 
-static dd_status train(dd_run *r, ld *m)
+/* The network's step, and the scale's; the classifier is the one that the labels were judged by. */
+static dd_status train_regression(dd_run *r, ld *m, int64_t it)
 {
+    dd_ridge *q = &m->regression;
+    float *scale = dd_f32(&m->scale);
+    feed(m, 0, &q->in);
+    DD_TRY(dd_ridge_train(q));
+    dd_adam_update(dd_f32(&m->net), dd_f32(&m->first), dd_f32(&m->second), dd_f32(&q->set.dtheta), dd_net_size(r->net),
+                   m->lr_net, 0.9, 0.999, (int64_t)dd_f64(&m->memory)[STEPS] + 1);
+    dd_adam_update(scale, scale + 1, scale + 2, dd_f32(&q->set.dscale), 1, m->lr_scale, 0.9, 0.999, it + 1);
+    return dd_tensor_copy(&m->head, &q->w);
+}
+
+static dd_status train(dd_run *r, ld *m, int64_t it)
+{
+    if (by_ridge(m)) return train_regression(r, m, it);
     DD_TRY(dd_tensor_copy(&m->theta, &m->net));
     feed(m, 0, &m->inner.in); /* labels as they are now */
     DD_TRY(dd_exec(m->inner.p));
@@ -269,7 +337,7 @@ static dd_status ld_iterate(dd_run *r, void *state, int64_t it)
     dd_adam_update(dd_f32(y), dd_f32(&m->l_first), dd_f32(&m->l_second), dd_f32(&m->label_grad),
                    dd_shape_count(y->shape), m->lr_label, 0.9, 0.999, it + 1);
     project(dd_f32(y), r->syn->m, r->syn->classes);
-    DD_TRY(train(r, m));
+    DD_TRY(train(r, m, it));
     return watch(r, m) ? begin(r, m) : DD_OK;
 }
 

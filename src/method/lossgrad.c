@@ -67,13 +67,6 @@ void dd_judge_fini(dd_judge *j)
     dd_lossgrad_fini(&j->tail);
 }
 
-static void feed(const dd_run *r, dd_feed *f, const int32_t *items)
-{
-    const int32_t *label = dd_i32(&r->data->train.labels);
-    dd_feed_items(f, r, 0, items, f->n);
-    for (int64_t i = 0; i < f->n; i++) dd_feed_class(f, i, label[items[i]], 1);
-}
-
 dd_status dd_judge_run(dd_judge *j, const dd_run *r, const int32_t *items, double *loss, dd_tensor *end)
 {
     *loss = 0;
@@ -81,7 +74,7 @@ dd_status dd_judge_run(dd_judge *j, const dd_run *r, const int32_t *items, doubl
     for (int64_t at = 0; at < j->n;) {
         dd_lossgrad *w = j->n - at < j->part.in.n ? &j->tail : &j->part;
         const double share = (double)w->in.n / (double)j->n;
-        feed(r, &w->in, items + at);
+        dd_feed_real(&w->in, r, items + at);
         DD_TRY(dd_exec(w->p));
         *loss += share * dd_scalar(&w->loss);
         dd_add_scaled(end, share, &w->out);

@@ -166,6 +166,15 @@ def performance(p, t, relu):
     return cross_entropy(p.net(unroll(p, t, relu), t["real"], relu)[1], y)
 
 
+def regression(p, t, relu):
+    """Labels through a ridge regression on the features of a batch; the classifier so far is 0, its scale 1."""
+    pick, theta = t["index"][0], t["theta"].detach()
+    phi = lambda x: torch.cat([p.net(theta, x, relu)[0], torch.ones(len(x), 1, dtype=x.dtype)], 1)
+    f = phi(t["syn"][pick])
+    w = 0.3 * f.T @ torch.linalg.solve(f @ f.T + 2 * torch.eye(len(f), dtype=f.dtype), t["labels"][pick])
+    return cross_entropy(phi(t["real"]) @ w, p.hard(f.dtype, len(t["real"]) // p.classes))
+
+
 def trajectory_of(name, steps, batch, labels=None, momentum=0.0, words=DSA, constant=False):
     told = ["--method", name, "--set", f"syn_steps={steps}", "--set", f"batch_syn={batch}"]
     told += ["--set", f"momentum={momentum}"] + (["--set", "labels=learned"] if labels else [])
@@ -217,6 +226,9 @@ METHODS = {
     "sldd": performance_of("sldd", 3, labels="raw"),
     "ld": {"loss": performance, "told": ["--method", "ld", "--set", "batch_syn=15"], "steps": 1, "batch": 15,
            "rate": 0.01, "labels": "raw", "labels only": True},
+    "ld-ridge": {"loss": regression, "steps": 1, "batch": 15, "rate": 0, "labels": "raw", "labels only": True,
+                 "told": ["--method", "ld", "--set", "batch_syn=15", "--set", "form=ridge", "--set", "ridge=2",
+                          "--set", "mix=0.3"]},
 }
 
 
