@@ -5,7 +5,7 @@
 #include "method/trajectory.h"
 
 static const dd_option options[] = {
-    DD_TRAJECTORY_ROWS("0.01", "1.1", "50", "20"),
+    DD_TRAJECTORY_ROWS("0.01", "10", "50", "20"),
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
 
