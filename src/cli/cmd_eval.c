@@ -166,6 +166,9 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     const bool same =
         dd_synset_fact(j->set, "protocol.name", name, sizeof name) == DD_OK && strcmp(name, f->protocol) == 0;
     DD_TRY(find_protocol(j, f));
+    double batch;
+    if (same && j->protocol.own_epochs && recall_real(j->set, "protocol.batch", &batch) && batch >= 1 && batch <= 1e6)
+        j->protocol.batch = (int64_t)batch;
     if (same && j->protocol.in_steps) (void)recall_real(j->set, "protocol.momentum", &j->protocol.momentum);
     DD_TRY(dd_protocol_fit(&j->protocol, j->set));
     if (same)

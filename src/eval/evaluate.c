@@ -54,9 +54,10 @@ static dd_status check_steps(const dd_tensor *images, const job *j)
         return j->p->in_steps ? dd_fail(DD_EINVAL, "protocol %s needs the learning rates of a set", j->p->name) : DD_OK;
     if (images->shape.dim[0] % j->d->classes || j->p->epochs + 1 > dd_shape_count(r->shape))
         return dd_fail(DD_EINVAL,
-                       "%" PRId64 " steps by %" PRId64 " learning rates on %" PRId64 " images of %" PRId64
-                       " classes do not fit",
-                       j->p->epochs + 1, dd_shape_count(r->shape), images->shape.dim[0], j->d->classes);
+                       "protocol %s makes at most %" PRId64
+                       " steps, one for each learning rate of the set, on as many images "
+                       "of each class; these are %" PRId64 " steps on %" PRId64 " images of %" PRId64 " classes",
+                       j->p->name, dd_shape_count(r->shape), j->p->epochs + 1, images->shape.dim[0], j->d->classes);
     return DD_OK;
 }
 

@@ -230,9 +230,8 @@ static dd_status open_fit(dd_run *r, cafe *m)
     const dd_fit_source src = {.images = &r->syn->images, .labels = &r->syn->labels, .n = r->syn->m};
     dd_trainer *t = NULL;
     DD_TRY(dd_trainer_new(&t, r->backend, r->net, &o));
-    const dd_status s = dd_fit_init(&m->fit, t, r->data, src, r->data->c * r->data->h * r->data->w, m->batch_train);
-    if (s != DD_OK) dd_trainer_free(t);
-    return s;
+    return dd_fit_init(&m->fit, t, r->data, src, r->data->c * r->data->h * r->data->w,
+                       m->batch_train); /* takes the trainer in any case */
 }
 
 static dd_status allocate(dd_run *r, cafe *m)

@@ -117,7 +117,8 @@ static dd_status interrupted(const dd_driver *d)
 /* The protocol as the set and the method want it now. */
 static dd_status fit_protocol(dd_driver *d)
 {
-    if (d->protocol.own_epochs && d->o.eval_epochs < 0 && d->r.epochs > 0) d->protocol.epochs = d->r.epochs - 1;
+    if (d->protocol.own_epochs && d->o.eval_epochs < 0)
+        d->protocol.epochs = d->r.epochs > 0 ? d->r.epochs - 1 : d->own_epochs;
     return dd_protocol_fit(&d->protocol, d->r.syn);
 }
 
@@ -174,6 +175,7 @@ static bool wrong(const dd_driver *d, char *why, size_t size)
 {
     dd_saved part[DD_PARTS];
     const int n = dd_set_parts(d->r.syn, part);
+    if (d->r.skipped) return false;
     if (!isfinite(d->r.loss) || (fabs(d->first_loss) > 0 && fabs(d->r.loss) > EXPLODED * fabs(d->first_loss))) {
         snprintf(why, size, "the loss is %.3g, and was %.3g at first", d->r.loss, d->first_loss);
         return true;

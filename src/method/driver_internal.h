@@ -28,6 +28,7 @@ typedef struct dd_driver {
     size_t kept;     /* bytes of its path that were there before */
     bool damaged;    /* the newest checkpoint could not be read, the one before it could */
     dd_protocol protocol;
+    int64_t own_epochs; /* of the protocol, before a method has an opinion */
     char aug[DD_OPT_TEXT];
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
     FILE *metrics;

@@ -17,7 +17,8 @@ static int64_t pixels(const dd_run *r)
 dd_status dd_feed_init(dd_feed *f, const dd_run *r, int64_t n, bool labels)
 {
     const dd_dataset *d = r->data;
-    const int64_t most = pixels(r) > DD_AUG_PARAMS ? pixels(r) : DD_AUG_PARAMS;
+    int64_t most = pixels(r) > DD_AUG_PARAMS ? pixels(r) : DD_AUG_PARAMS;
+    if (most < d->classes) most = d->classes; /* labels pass through the same rows */
     f->n = n;
     DD_TRY(dd_tensor_init(&f->x, r->dtype, DD_SHAPE(n, d->c, d->h, d->w)));
     DD_TRY(dd_tensor_init(&f->aug, r->dtype, DD_SHAPE(n, DD_AUG_PARAMS)));
@@ -188,6 +189,15 @@ double dd_sum_squares(const dd_tensor *t)
         sum += v * v;
     }
     return sum;
+}
+
+void dd_scale_by(dd_tensor *t, double a)
+{
+    for (int64_t i = 0, n = dd_shape_count(t->shape); i < n; i++)
+        if (t->dtype == DD_F32)
+            dd_f32(t)[i] = (float)(a * (double)dd_f32(t)[i]);
+        else
+            dd_f64(t)[i] *= a;
 }
 
 void dd_set_zero(dd_tensor *t)

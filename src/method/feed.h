@@ -50,6 +50,7 @@ dd_status dd_draw_network(const dd_run *r, dd_key key, dd_tensor *theta);
 void dd_add_scaled(dd_tensor *to, double a, const dd_tensor *from);
 double dd_sum_squares(const dd_tensor *t);
 void dd_set_zero(dd_tensor *t);
+void dd_scale_by(dd_tensor *t, double a);
 /* The element of a scalar. */
 double dd_scalar(const dd_tensor *t);
 #endif

@@ -82,6 +82,9 @@ static dd_status make_data(job *j, int64_t classes)
 {
     const dd_tensor *x = j->real.data ? &j->real : &j->syn;
     const int64_t n = x->shape.dim[0];
+    if (x->shape.dim[1] > (int64_t)DD_LEN(((dd_dataset *)0)->std))
+        return dd_fail(DD_EINVAL, "the images have %" PRId64 " channels, at most %zu are possible", x->shape.dim[1],
+                       DD_LEN(((dd_dataset *)0)->std));
     dd_dataset *d = j->d->data = dd_alloc(1, sizeof *d);
     if (!d) return dd_fail(DD_ENOMEM, "out of memory for a data set");
     *d = (dd_dataset){.c = x->shape.dim[1], .h = x->shape.dim[2], .w = x->shape.dim[3], .classes = classes};
@@ -99,6 +102,25 @@ static dd_status make_data(job *j, int64_t classes)
     for (int64_t i = 0; i < n; i++) j->d->items[i] = (int32_t)i;
     j->d->nitems = n;
     return name_classes(d);
+}
+
+static bool has(const dd_option *t, const char *name)
+{
+    for (; t->name; t++)
+        if (strcmp(t->name, name) == 0) return true;
+    return false;
+}
+
+/* Draws of a file are one a class. */
+static dd_status check_siamese(const job *j)
+{
+    char value[DD_OPT_TEXT];
+    const dd_driver *d = j->d;
+    if (!j->aug.data || !has(d->method->options, "siamese")) return DD_OK;
+    DD_TRY(dd_options_get(d->method->options, d->state, "siamese", value, sizeof value));
+    if (strcmp(value, "true") == 0) return DD_OK;
+    return dd_fail(DD_EINVAL, "\"aug\" has a row a class, and siamese=%s draws one an image; leave one of them out",
+                   value);
 }
 
 static dd_status check_index(const job *j)
@@ -124,9 +146,9 @@ static dd_status take_whole_batch(const job *j)
     const dd_driver *d = j->d;
     char n[24];
     snprintf(n, sizeof n, "%" PRId64, d->nitems / d->data->classes);
-    for (const dd_option *o = d->method->options; j->real.data && o->name; o++)
-        if (strcmp(o->name, "batch_real") == 0) return dd_options_set(d->method->options, d->state, o->name, n);
-    return DD_OK;
+    return j->real.data && has(d->method->options, "batch_real")
+               ? dd_options_set(d->method->options, d->state, "batch_real", n)
+               : DD_OK;
 }
 
 /* What the file says of a part of the set, if it does. */
@@ -157,6 +179,7 @@ static dd_status compute(job *j, dd_dtype type)
     DD_TRY(check_vector(&j->theta, "theta", d->net));
     DD_TRY(check_vector(&j->target, "target", d->net));
     DD_TRY(check_index(j));
+    DD_TRY(check_siamese(j));
     DD_TRY(take_whole_batch(j));
     DD_TRY(dd_tensor_copy(&d->r.syn->images, &j->syn));
     DD_TRY(put(&d->r.syn->soft_labels, &j->labels, "labels", d->method->name));

@@ -111,7 +111,7 @@ dd_status dd_gradmatch_settle(dd_run *r, void *state)
     dd_gradmatch *m = state;
     const int64_t outer = r->ipc < 50 ? r->ipc : 50;
     if (!m->outer_loop) m->outer_loop = outer;
-    if (!m->inner_loop) m->inner_loop = r->ipc == 1 ? 1 : r->ipc == 40 ? 15 : 500 / outer;
+    if (!m->inner_loop) m->inner_loop = r->ipc == 1 ? 1 : r->ipc == 30 ? 20 : r->ipc == 40 ? 15 : 500 / outer;
     return DD_OK;
 }
 
@@ -121,9 +121,8 @@ static dd_status open_fit(dd_run *r, dd_gradmatch *m)
     const dd_fit_source src = {.images = &r->syn->images, .labels = dd_set_labels(r->syn), .n = r->syn->m};
     dd_trainer *t = NULL;
     DD_TRY(dd_trainer_new(&t, r->backend, r->net, &o));
-    const dd_status s = dd_fit_init(&m->fit, t, r->data, src, r->data->c * r->data->h * r->data->w, m->batch_train);
-    if (s != DD_OK) dd_trainer_free(t);
-    return s;
+    return dd_fit_init(&m->fit, t, r->data, src, r->data->c * r->data->h * r->data->w,
+                       m->batch_train); /* takes the trainer in any case */
 }
 
 static dd_status allocate(dd_run *r, dd_gradmatch *m)

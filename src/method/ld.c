@@ -77,6 +77,7 @@ static dd_status ld_settle(dd_run *r, void *state)
         return dd_fail(DD_EINVAL, "batch_syn is %" PRId64 " and the set has %" PRId64 " images", m->batch_syn, n);
     if (!m->window) m->window = n > 100 ? 200 : 50;
     if (m->batch_real > r->nitems) m->batch_real = r->nitems;
+    r->batch = m->batch_syn;
     float *y = dd_f32(&r->syn->soft_labels); /* they know nothing at first */
     for (int64_t i = 0; i < n * r->syn->classes; i++) y[i] = 1.0f / (float)r->syn->classes;
     return DD_OK;
@@ -112,6 +113,10 @@ static dd_status ld_build(dd_run *r, void *state)
     DD_TRY(allocate(r, m));
     DD_TRY(dd_stream_init(&m->real, r, n));
     if (by_ridge(m)) {
+        const dd_tensor *aug = r->given ? r->given->aug : NULL;
+        if (aug && r->aug.list && aug->shape.dim[0] != m->batch_syn)
+            return dd_fail(DD_EINVAL, "\"aug\" has %" PRId64 " rows, and a batch of %" PRId64 " images needs as many",
+                           aug->shape.dim[0], m->batch_syn);
         m->regression.ridge = m->ridge;
         m->regression.mix = m->mix;
         return dd_ridge_init(&m->regression, r, m->batch_syn, n, m->chunk);

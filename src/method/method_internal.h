@@ -29,6 +29,8 @@ typedef struct dd_run {
     dd_aug aug;
     bool learned;    /* the labels are the method's to improve: r->syn->soft_labels */
     dd_key key;      /* of the run: dd_key_at(key, purpose, index) */
+    bool skipped;    /* by iterate: this iteration changed nothing, so its loss says nothing about the set */
+    int64_t batch;   /* that the method trains networks in, which protocol "adam" repeats; 0: no opinion; for settle */
     int64_t epochs;  /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
     double momentum; /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
     double loss;     /* set by iterate */

@@ -254,6 +254,7 @@ static dd_status open_run(dd_driver *d)
     DD_TRY(dd_net_open(&d->net, d->o.net, (dd_image){data->c, data->h, data->w}, data->classes));
     DD_TRY(dd_protocol_named(&d->protocol, d->o.protocol, data, d->net));
     if (d->o.eval_epochs >= 0) d->protocol.epochs = d->o.eval_epochs;
+    d->own_epochs = d->protocol.epochs;
     DD_TRY(open_aug(d));
     DD_TRY(sort_by_class(d));
     DD_TRY(dd_driver_backend(d, d->o.precision, &d->r.backend)); /* a precision is refused now rather than later */
@@ -276,6 +277,11 @@ static dd_status open_run(dd_driver *d)
     if (d->method->settle) DD_TRY(d->method->settle(&d->r, d->state));
     DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
     if (d->protocol.in_steps) d->protocol.momentum = d->r.momentum;
+    if (d->protocol.own_epochs && d->r.batch) d->protocol.batch = d->r.batch;
+    if (d->protocol.in_steps && d->o.eval_epochs >= 0)
+        return dd_fail(DD_EINVAL,
+                       "protocol steps makes a step for each learned step size: leave eval_epochs=%" PRId64 " out",
+                       d->o.eval_epochs);
     dd_saved part[DD_PARTS];
     for (int i = dd_set_parts(d->r.syn, part) - 1; i >= 0; i--)
         DD_TRY(dd_tensor_init(&d->best[i], DD_F32, part[i].tensor->shape));

@@ -25,6 +25,9 @@ dd_status dd_perform_settle(dd_run *r, void *state)
     dd_perform *m = state;
     const int64_t steps = steps_of(r, m);
     r->momentum = m->momentum;
+    if (fixed(m) && m->networks > 1)
+        return dd_fail(DD_EINVAL, "networks=%" PRId64 " are all the same with network=fixed; give network=random or 1",
+                       m->networks);
     if (m->batch_real > r->nitems) m->batch_real = r->nitems;
     if (!m->decay_every) m->decay_every = r->iterations > 10 ? r->iterations / 10 : 1;
     DD_TRY(dd_tensor_init(&r->syn->lr, DD_F32, DD_SHAPE(steps)));

@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { MOST_SKIPS = 100 }; /* iterations without an update, after which none is to be hoped for */
+
 static int64_t batch_of(const dd_run *r, const dd_trajectory *m)
 {
     return m->batch_syn > 0 && m->batch_syn < r->syn->m ? m->batch_syn : r->syn->m;
@@ -24,6 +26,12 @@ dd_status dd_trajectory_settle(dd_run *r, void *state)
     if (m->min_start_epoch >= m->max_start_epoch)
         return dd_fail(DD_EINVAL, "no epoch is from min_start_epoch %" PRId64 " on and before max_start_epoch %" PRId64,
                        m->min_start_epoch, m->max_start_epoch);
+    if (m->first_max_start_epoch &&
+        (m->first_max_start_epoch <= m->min_start_epoch || m->first_max_start_epoch > m->max_start_epoch))
+        return dd_fail(DD_EINVAL,
+                       "first_max_start_epoch is %" PRId64 ", it must lie above min_start_epoch %" PRId64
+                       " and be at most max_start_epoch %" PRId64 "; 0 leaves it out",
+                       m->first_max_start_epoch, m->min_start_epoch, m->max_start_epoch);
     DD_TRY(dd_tensor_init(&r->syn->lr, DD_F32, DD_SHAPE(1)));
     dd_f32(&r->syn->lr)[0] = (float)m->lr_init;
     return DD_OK;
@@ -55,6 +63,9 @@ static dd_status allocate(dd_run *r, dd_trajectory *m)
     DD_TRY(dd_tensor_init(&m->speed, DD_F32, images));
     DD_TRY(dd_tensor_init(&m->lr_grad, r->dtype, DD_SHAPE(1)));
     DD_TRY(dd_tensor_init(&m->lr_speed, DD_F32, DD_SHAPE(1)));
+    DD_TRY(dd_tensor_init(&m->skips, DD_F32, DD_SHAPE(1)));
+    DD_TRY(dd_tensor_init(&m->known, DD_F32, DD_SHAPE(1)));
+    if (m->store) dd_f32(&m->known)[0] = (float)dd_experts_count(m->store);
     if (r->learned) {
         const dd_shape labels = r->syn->soft_labels.shape;
         DD_TRY(dd_tensor_init(&m->label_grad, r->dtype, labels));
@@ -155,8 +166,9 @@ dd_status dd_trajectory_build(dd_run *r, void *state)
 void dd_trajectory_fini(void *state)
 {
     dd_trajectory *m = state;
-    dd_tensor *const all[] = {&m->theta,   &m->target, &m->end,   &m->start,       &m->grad,    &m->label_grad,
-                              &m->lr_grad, &m->y,      &m->speed, &m->label_speed, &m->lr_speed};
+    dd_tensor *const all[] = {&m->theta,      &m->target,  &m->end,  &m->start, &m->grad,
+                              &m->label_grad, &m->lr_grad, &m->y,    &m->speed, &m->label_speed,
+                              &m->lr_speed,   &m->skips,   &m->known};
     dd_unroll_free(m->unroll);
     dd_experts_close(m->store);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
@@ -172,6 +184,8 @@ int dd_trajectory_saved(void *state, dd_saved out[8])
     int n = 0;
     out[n++] = (dd_saved){"speed", &m->speed};
     out[n++] = (dd_saved){"lr_speed", &m->lr_speed};
+    out[n++] = (dd_saved){"skips", &m->skips};
+    out[n++] = (dd_saved){"known", &m->known};
     if (m->y.data) out[n++] = (dd_saved){"label_speed", &m->label_speed};
     if (m->y.data) out[n++] = (dd_saved){"y", &m->y};
     return n;
@@ -236,17 +250,6 @@ static void take(void *self, int64_t step, const dd_tensor *dx, const dd_tensor 
     }
 }
 
-static double squares(const dd_tensor *t)
-{
-    const int64_t n = dd_shape_count(t->shape);
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double x = t->dtype == DD_F32 ? (double)dd_f32(t)[i] : dd_f64(t)[i];
-        sum += x * x;
-    }
-    return sum;
-}
-
 /* theta and target are there: the loss and all gradients. */
 static dd_status match(dd_run *r, dd_trajectory *m)
 {
@@ -256,13 +259,13 @@ static dd_status match(dd_run *r, dd_trajectory *m)
     DD_TRY(dd_unroll_forward(m->unroll, &m->theta, m->alpha, feed, m));
     DD_TRY(dd_tensor_copy(&m->end, &m->theta));
     dd_add_scaled(&m->end, -1, &m->target);
-    before = squares(&m->end);
+    before = dd_sum_squares(&m->end);
     if (before <= 0) return dd_fail(DD_ENUMERIC, "the expert did not move: theta and target are the same");
     const dd_tensor last = dd_unroll_theta(m->unroll, m->syn_steps);
     DD_TRY(dd_tensor_copy(&m->end, &last));
     dd_add_scaled(&m->end, -1, &m->target);
-    r->loss = squares(&m->end) / before;
-    dd_add_scaled(&m->end, 2 / before - 1, &m->end);
+    r->loss = dd_sum_squares(&m->end) / before;
+    dd_scale_by(&m->end, 2 / before);
     dd_set_zero(&m->grad);
     if (m->y.data) dd_set_zero(&m->label_grad);
     DD_TRY(dd_unroll_backward(m->unroll, &m->end, m->alpha, m->dalpha, feed, take, m));
@@ -295,7 +298,10 @@ static int64_t most_start(const dd_trajectory *m, int64_t it)
 
 static dd_status read_expert(dd_trajectory *m, int64_t it)
 {
-    const int64_t count = dd_experts_count(m->store), span = most_start(m, it) - m->min_start_epoch;
+    const int64_t count = (int64_t)dd_f32(&m->known)[0], span = most_start(m, it) - m->min_start_epoch;
+    if (count > dd_experts_count(m->store))
+        return dd_fail(DD_EEXIST, "the run began with %" PRId64 " experts, and %s holds %" PRId64 " finished ones",
+                       count, m->experts, dd_experts_count(m->store));
     int32_t *list = dd_alloc((size_t)count, sizeof *list);
     if (!list) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " experts", count);
     dd_key_permutation(dd_key_at(m->r->key, "experts", (uint64_t)(it / count)), count, list);
@@ -318,13 +324,26 @@ static void update_lr(dd_run *r, dd_trajectory *m)
     if (*lr < before / 2) *lr = before / 2;
 }
 
+static bool finite_gradients(const dd_trajectory *m)
+{
+    return isfinite(dd_sum_squares(&m->grad)) && isfinite(dd_sum_squares(&m->lr_grad)) &&
+           (!m->y.data || isfinite(dd_sum_squares(&m->label_grad)));
+}
+
 dd_status dd_trajectory_iterate(dd_run *r, void *state, int64_t it)
 {
     dd_trajectory *m = state;
     m->key = dd_key_at(r->key, "trajectory", (uint64_t)it);
     DD_TRY(read_expert(m, it));
     DD_TRY(match(r, m));
-    if (!(r->loss <= m->threshold)) return DD_OK; /* images stay; a loss that is no number is the driver's to tell */
+    r->skipped = !(r->loss <= m->threshold) || !finite_gradients(m);
+    dd_f32(&m->skips)[0] = r->skipped ? dd_f32(&m->skips)[0] + 1 : 0;
+    if (dd_f32(&m->skips)[0] >= MOST_SKIPS)
+        return dd_fail(DD_ENUMERIC,
+                       "%d iterations in a row made no update, their loss is above threshold=%g or no number, the last "
+                       "%.3g: lower lr_init or syn_steps, or raise threshold, in another folder",
+                       MOST_SKIPS, m->threshold, r->loss);
+    if (r->skipped) return DD_OK;
     update_lr(r, m);
     dd_sgd_update(dd_f32(&r->syn->images), dd_f32(&m->speed), dd_f32(&m->grad), dd_shape_count(m->grad.shape),
                   m->lr_img, m->momentum_img, 0);

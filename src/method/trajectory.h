@@ -28,7 +28,8 @@ typedef struct dd_trajectory {
     dd_tensor speed, label_speed, lr_speed; /* F32, likewise */
     int32_t *order, *permutation;           /* [N,batch] images of the steps; [M] */
     double *alpha, *dalpha;                 /* [N] */
-    int64_t skipped;                        /* updates in a row that were not made */
+    dd_tensor known;                        /* F32 [1]: experts that the run goes by, however many there are later */
+    dd_tensor skips;                        /* F32 [1]: iterations in a row without an update */
 } dd_trajectory;
 
 #define DD_TRAJECTORY_ROWS(lr_init_, threshold_, steps_, most_)                                                        \

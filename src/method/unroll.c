@@ -100,8 +100,18 @@ static dd_status bind(dd_unroll *u)
     return dd_bind(u->back, "q'", &u->q);
 }
 
+/* Draws from outside are one for each image of each step. */
+static dd_status check_given(const dd_unroll *u)
+{
+    const dd_tensor *aug = u->r->given ? u->r->given->aug : NULL;
+    if (!aug || !u->r->aug.list || aug->shape.dim[0] == u->o.steps * u->o.batch) return DD_OK;
+    return dd_fail(DD_EINVAL, "\"aug\" has %" PRId64 " rows, and %" PRId64 " steps of %" PRId64 " images need %" PRId64,
+                   aug->shape.dim[0], u->o.steps, u->o.batch, u->o.steps * u->o.batch);
+}
+
 static dd_status open_unroll(dd_unroll *u)
 {
+    DD_TRY(check_given(u));
     if (dd_net_stats(u->r->net))
         return dd_fail(DD_EUNSUPPORTED,
                        "%s: batch norm's running statistics cannot be unrolled; choose another norm, instance for "

@@ -384,6 +384,31 @@ static void divergence_keeps_the_checkpoint(void **state)
     dd_synset_free(s);
 }
 
+/* Every third allocation in turn; the run is short, so that the sweep is. */
+static void memory_may_end_anywhere(void **state)
+{
+    char experts[320];
+    const char *const follow[] = {experts, "max_start_epoch=1", "syn_steps=2", "expert_epochs=1", NULL};
+    const char *const methods[] = {"dc", "cafe", "mtt", "sldd", "ld"};
+    make_experts(*state, experts, sizeof experts);
+    for (size_t i = 0; i < DD_LEN(methods); i++) {
+        dd_status st = DD_ENOMEM;
+        for (long n = 1; st == DD_ENOMEM; n += 3) {
+            dd_distill_opts o;
+            dd_distill_result r;
+            char name[64];
+            snprintf(name, sizeof name, "sweep-%s-%ld", methods[i], n);
+            options(&o, *state, methods[i], name);
+            o.ipc = o.iterations = 1;
+            if (takes(methods[i], "experts")) o.sets = follow;
+            dd_alloc_fail_after(n);
+            st = dd_distill(&r, &o);
+            dd_alloc_fail_after(0);
+        }
+        assert_int_equal(st, DD_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +420,7 @@ int main(void)
         cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(a_limit_refuses_early_or_never),
         cmocka_unit_test(divergence_keeps_the_checkpoint),
+        cmocka_unit_test(memory_may_end_anywhere),
     };
     return cmocka_run_group_tests(tests, make_place, clear_place);
 }
