@@ -169,4 +169,5 @@ def main():
     print(json.dumps({"seconds": seconds, "peak_bytes": peak, "version": torch.__version__}))
 
 
-main()
+if __name__ == "__main__":
+    main()

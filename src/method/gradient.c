@@ -3,6 +3,8 @@
  * One step of a method on numbers from a file, its loss and gradients into another: how anybody compares a method with
  * another implementation. A run is opened as the driver does, on a data set that is the file's real batch, with the
  * file's draws in place of its own. Knows what the driver knows. */
+#include "method/gradient.h"
+
 #include "base/fs.h"
 #include "data/safetensors.h"
 #include "method/driver_internal.h"
@@ -11,11 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct job {
+struct dd_gradient_job {
     dd_driver *d;
     dd_tensor syn, real, theta, target, aug, index, labels, lr; /* as the file has them; empty where it does not */
     dd_given given;
-} job;
+};
+typedef struct dd_gradient_job job;
 
 /* A copy of the file's tensor: type and rank are checked, what is absent stays empty. */
 static dd_status take(dd_tensor *out, const dd_st_file *f, const char *name, dd_dtype type, int rank, const char *path)
@@ -164,7 +167,7 @@ static dd_status put(dd_tensor *to, const dd_tensor *given, const char *name, co
     return dd_tensor_copy(to, given);
 }
 
-static dd_status compute(job *j, dd_dtype type)
+static dd_status build(job *j, dd_dtype type)
 {
     dd_driver *d = j->d;
     const int64_t m = j->syn.shape.dim[0];
@@ -186,11 +189,10 @@ static dd_status compute(job *j, dd_dtype type)
     DD_TRY(put(&d->r.syn->lr, &j->lr, "lr", d->method->name));
     d->r.dtype = type;
     d->r.given = &j->given;
-    DD_TRY(d->method->build(&d->r, d->state));
-    return d->method->gradient(&d->r, d->state, d->r.key);
+    return d->method->build(&d->r, d->state);
 }
 
-static dd_status write_result(const job *j, const char *path)
+dd_status dd_gradient_write(const dd_gradient_job *j, const char *path)
 {
     dd_saved g[8];
     dd_st_entry e[9];
@@ -210,22 +212,54 @@ static dd_status write_result(const job *j, const char *path)
     return s;
 }
 
+static dd_status open_job(job *j, const dd_distill_opts *o, const char *path, dd_dtype type)
+{
+    j->d = dd_alloc(1, sizeof *j->d);
+    if (!j->d) return dd_fail(DD_ENOMEM, "out of memory for a run");
+    dd_driver_init(j->d, o);
+    j->d->o.eval_every = j->d->o.eval_repeats = 0;
+    DD_TRY(read_file(j, path));
+    return build(j, type);
+}
+
+dd_status dd_gradient_open(dd_gradient_job **out, const dd_distill_opts *o, const char *path, dd_dtype type)
+{
+    *out = NULL;
+    job *j = dd_alloc(1, sizeof *j);
+    if (!j) return dd_fail(DD_ENOMEM, "out of memory for a run");
+    const dd_status s = open_job(j, o, path, type);
+    if (s == DD_OK)
+        *out = j;
+    else
+        dd_gradient_close(j);
+    return s;
+}
+
+dd_status dd_gradient_compute(dd_gradient_job *j, double *loss)
+{
+    const dd_status s = j->d->method->gradient(&j->d->r, j->d->state, j->d->r.key);
+    *loss = j->d->r.loss;
+    return s;
+}
+
+void dd_gradient_close(dd_gradient_job *j)
+{
+    if (!j) return;
+    if (j->d) dd_driver_close(j->d);
+    dd_tensor *const all[] = {&j->syn, &j->real, &j->theta, &j->target, &j->aug, &j->index, &j->labels, &j->lr};
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    dd_free(j);
+}
+
 dd_status dd_gradient(double *loss, const dd_distill_opts *o, const char *from, const char *to, const char *type)
 {
-    job j = {0};
+    dd_gradient_job *j;
     const bool wide = strcmp(type, "float64") == 0;
     if (!wide && strcmp(type, "float32") != 0)
         return dd_fail(DD_EINVAL, "\"%s\" is no type to compute in; there are float32 and float64", type);
-    j.d = dd_alloc(1, sizeof *j.d);
-    if (!j.d) return dd_fail(DD_ENOMEM, "out of memory for a run");
-    dd_driver_init(j.d, o);
-    j.d->o.eval_every = j.d->o.eval_repeats = 0;
-    dd_status s = read_file(&j, from);
-    if (s == DD_OK) s = compute(&j, wide ? DD_F64 : DD_F32);
-    if (s == DD_OK) s = write_result(&j, to);
-    *loss = j.d->r.loss;
-    dd_driver_close(j.d);
-    dd_tensor *const all[] = {&j.syn, &j.real, &j.theta, &j.target, &j.aug, &j.index, &j.labels, &j.lr};
-    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    DD_TRY(dd_gradient_open(&j, o, from, wide ? DD_F64 : DD_F32));
+    dd_status s = dd_gradient_compute(j, loss);
+    if (s == DD_OK) s = dd_gradient_write(j, to);
+    dd_gradient_close(j);
     return s;
 }
