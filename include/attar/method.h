@@ -12,8 +12,31 @@ int dd_method_count(void);
 const char *dd_method_name(int i); /* NULL out of range */
 const char *dd_method_title(int i);
 const char *dd_method_cite(int i);
+int dd_method_order(int i);                /* of the derivative that it takes; 0: none */
+const char *dd_method_cost(int i);         /* what a step takes, one phrase */
+const char *dd_method_memory(int i);       /* what memory grows with, one phrase */
 const dd_option *dd_method_options(int i); /* what --set takes */
 const dd_option *dd_driver_options(void);  /* fields of dd_distill_opts that --set takes too */
+
+/* What can be combined with a method: axis a ("labels", "init", "aug", "net", "precision") has values 0 .. ("hard",
+ * ...). "dsa" stands for any augmentation, "norm=batch" for a network with batch norm. NULL out of range. */
+const char *dd_axis_name(int a);
+const char *dd_axis_value(int a, int k);
+/* DD_OK where that value means something to method i; DD_EUNSUPPORTED: the sentence that dd_distill refuses it with. */
+dd_status dd_method_takes(int i, const char *axis, const char *value);
+
+/* Published settings. */
+typedef struct dd_preset {
+    const char *name;           /* "dsa/cifar10/10": method or variant, data set, images per class */
+    const char *method;         /* "dsa" */
+    const char *normalise;      /* of dd_data_opts; "auto" */
+    const char *settings;       /* "key=value key=value ...", options of the driver and of the method */
+    const char *source;         /* where settings and accuracy come from */
+    double expected, tolerance; /* test accuracy in %, points */
+} dd_preset;
+int dd_preset_count(void);
+const dd_preset *dd_preset_at(int i);                              /* NULL out of range */
+dd_status dd_preset_find(const dd_preset **out, const char *name); /* DD_ENOTFOUND names the nearest */
 
 typedef struct dd_progress {
     int64_t iteration, iterations;
@@ -34,6 +57,8 @@ typedef struct dd_distill_opts {
     int64_t ipc;                 /* images per class, 1 */
     int64_t seed;                /* 0 */
     int64_t iterations;          /* -1: the method's own default */
+    char preset[DD_OPT_TEXT];    /* "", or the one whose method options come before `sets`; see dd_distill_preset */
+    double budget;               /* seconds for everything, by fewer iterations; 0: any. Not asked of a run resumed */
     char net[DD_OPT_TEXT];       /* "auto": the method's, else "convnet" */
     char init[DD_OPT_TEXT];      /* "auto": the method's | "real" | "noise" | "herding" | "kcenter" | "kmeans" */
     char aug[DD_OPT_TEXT];       /* "auto": the method's, else the DSA list of the data set */
@@ -62,6 +87,9 @@ typedef struct dd_distill_opts {
 } dd_distill_opts;
 /* Fills every field with its default. */
 dd_status dd_distill_defaults(dd_distill_opts *o);
+/* Puts a preset's settings into o; what is changed afterwards stays changed, and the run says so.
+ * o->data_opts.normalise becomes a constant. DD_ENOTFOUND. */
+dd_status dd_distill_preset(dd_distill_opts *o, const char *name);
 
 /* Where the time of `wall` seconds went; empty unless asked for. */
 typedef struct dd_profile_table {
@@ -77,14 +105,20 @@ typedef struct dd_distill_result {
     double seconds;
     int64_t peak_bytes; /* resident memory */
     dd_profile_table profile;
+    char differs[600]; /* from the preset: "iterations 20 for 1000, lr_img 1 for 0.1"; "" */
 } dd_distill_result;
+
+/* Whether the result of a run by a preset lies within its tolerance: < 0 below, 0 within, > 0 above. */
+int dd_preset_judge(const dd_preset *p, const dd_eval_result *r);
 
 /* Runs to the end, or until progress returns false (DD_EINTERRUPTED after a checkpoint). The folder o->out gets
  * config.json, metrics.jsonl, checkpoint/, and at the end set.safetensors, set.json, grid.png (the best), run.json and,
  * if the last images are others than the best, last.safetensors. It is locked against other runs meanwhile.
- * With resume, continues to the same bits as an uninterrupted run; iterations may grow. DD_EEXIST: out holds another
- * run, or one works in it; DD_EINVAL: an option, or names that are not UTF-8; DD_ENOTFOUND: data, method, network;
- * DD_EFORMAT: damaged data or checkpoints; DD_ENUMERIC: the loss left the finite numbers; DD_EIO, DD_ENOMEM. */
+ * With resume, continues to the same bits as an uninterrupted run; iterations may grow. With a budget, iterations are
+ * measured first, and fewer are made than asked for where they would take longer; DD_EINVAL: not one fits. DD_EEXIST:
+ * out holds another run, or one works in it; DD_EINVAL: an option, or names that are not UTF-8; DD_ENOTFOUND: data,
+ * method, network; DD_EFORMAT: damaged data or checkpoints; DD_ENUMERIC: the loss left the finite numbers; DD_EIO,
+ * DD_ENOMEM. */
 dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o);
 
 struct dd_distill_plan {

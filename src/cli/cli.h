@@ -123,6 +123,8 @@ typedef struct dd_parsed {
 const dd_command *dd_command_at(int i); /* NULL: past the end */
 /* Fills dst with defaults, then reads argv. Exactly `nargs` operands, or fewer if `optional`. DD_EINVAL. */
 dd_status dd_cli_parse(const dd_command *c, void *dst, dd_parsed *out, int nargs, bool optional, int argc, char **argv);
+/* The same over what dst holds in place of the defaults. */
+dd_status dd_cli_read(const dd_command *c, void *dst, dd_parsed *out, int nargs, bool optional, int argc, char **argv);
 /* The word help shows for an option's value; "" for flags. */
 const char *dd_cli_value_word(const dd_option *o);
 
@@ -155,7 +157,8 @@ dd_status dd_cmd_export(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_data(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_ops(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv);
+dd_status dd_cmd_presets(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv);
 extern const dd_option dd_distill_flags[], dd_eval_flags[], dd_baseline_flags[], dd_train_flags[], dd_experts_flags[],
-    dd_tune_flags[], dd_grad_flags[], dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[];
+    dd_tune_flags[], dd_grad_flags[], dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[], dd_methods_flags[], dd_presets_flags[];
 #endif

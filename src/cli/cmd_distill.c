@@ -12,7 +12,7 @@ typedef struct flags {
     dd_cli_machine machine;
     bool no_baselines, json, quiet;
     const char *command;
-    char set[DD_OPT_TEXT], limit[DD_OPT_TEXT];
+    char set[DD_OPT_TEXT], limit[DD_OPT_TEXT], budget[DD_OPT_TEXT];
 } flags;
 
 #define AT(field) offsetof(flags, field)
@@ -20,11 +20,17 @@ const dd_option dd_distill_flags[] = {
     {"method", DD_OPT_STRING, AT(d.method), "dm", 0, 0, "NAME", "the method; attar methods lists them"},
     {"data", DD_OPT_STRING, AT(d.data), "", 0, 0, "NAME|PATH", "a known data set, a folder or an .npz file; required"},
     DD_CLI_DIR_ROW(flags, from),
+    {"preset", DD_OPT_STRING, AT(d.preset), "", 0, 0, "NAME",
+     "a published setting, such as dsa/cifar10/10, in place of the defaults (attar presets lists them); what is given "
+     "beside it stands"},
     {"ipc", DD_OPT_INT, AT(d.ipc), "1", 1, 10000, NULL, "synthetic images per class"},
     {"out", DD_OPT_STRING, AT(d.out), "", 0, 0, "DIR",
      "folder that receives the set; required, but not by plan and profile"},
     {"seed", DD_OPT_INT, AT(d.seed), "0", 0, 9007199254740991.0, NULL, "seed of every random choice"},
     {"iterations", DD_OPT_INT, AT(d.iterations), "-1", -1, 1e9, NULL, "iterations; -1 is the method's own number"},
+    {"budget", DD_OPT_STRING, AT(budget), "", 0, 0, "TIME",
+     "time that everything may take, evaluation included, such as 90s, 30m or 1h30m: where it does not do, fewer "
+     "iterations are made; \"\": any"},
     {"net", DD_OPT_STRING, AT(d.net), "auto", 0, 0, "SPEC",
      "NAME or NAME:KEY=VALUE,...; attar nets lists them; auto is the method's own"},
     {"init", DD_OPT_CHOICE, AT(d.init), "auto", 0, 0, "auto|real|noise|herding|kcenter|kmeans",
@@ -125,6 +131,18 @@ static void upper(char *dst, size_t size, const char *src)
     dst[i] = 0;
 }
 
+/* What the preset expects, beside the result. */
+static void print_expected(const flags *f, const dd_distill_result *r)
+{
+    static const char *const verdicts[] = {"below it", "within the tolerance", "above it"};
+    const dd_preset *p;
+    if (!f->d.preset[0] || !r->distilled.repeats || dd_preset_find(&p, f->d.preset) != DD_OK) return;
+    printf("%s expects %.1f within %g: the result is %+.1f points off, %s\n", p->name, p->expected, p->tolerance,
+           100 * r->distilled.mean - p->expected, verdicts[dd_preset_judge(p, &r->distilled) + 1]);
+    printf("(%s)\n", p->source);
+    if (r->differs[0]) printf("the run was made otherwise: %s\n", r->differs);
+}
+
 static void print_table(const flags *f, const dd_distill_result *r)
 {
     char name[40], text[40];
@@ -142,9 +160,23 @@ static void print_table(const flags *f, const dd_distill_result *r)
     if (any->repeats)
         printf("test accuracy in %%, mean +- standard deviation over %lld network%s\n", (long long)any->repeats,
                any->repeats == 1 ? "" : "s");
+    print_expected(f, r);
     printf("set      %s/set.safetensors\nimages   %s/grid.png\n", f->d.out, f->d.out);
     printf("%lld iterations, %.1f s, peak memory %.0f MiB\n", (long long)r->iterations, r->seconds,
            (double)r->peak_bytes / 1048576);
+}
+
+static void json_preset(const flags *f, const dd_distill_result *r)
+{
+    const dd_preset *p;
+    if (!f->d.preset[0] || dd_preset_find(&p, f->d.preset) != DD_OK) return;
+    fputs(", \"preset\": {\"name\": ", stdout);
+    dd_json_text(stdout, p->name);
+    printf(", \"expected\": %.9g, \"tolerance\": %.9g", p->expected / 100, p->tolerance / 100);
+    if (r->distilled.repeats) printf(", \"within\": %s", dd_preset_judge(p, &r->distilled) == 0 ? "true" : "false");
+    fputs(", \"differs\": ", stdout);
+    dd_json_text(stdout, r->differs);
+    putchar('}');
 }
 
 static void print_json(const flags *f, const dd_distill_result *r)
@@ -159,6 +191,7 @@ static void print_json(const flags *f, const dd_distill_result *r)
     dd_json_result(stdout, &r->distilled);
     fputs(", \"random\": ", stdout);
     dd_json_result(stdout, &r->random);
+    json_preset(f, r);
     printf(", \"seconds\": %.3f, \"peak_bytes\": %lld", r->seconds, (long long)r->peak_bytes);
     if (f->d.profile) {
         fputs(", \"profile\": ", stdout);
@@ -184,6 +217,45 @@ static dd_status read_size(const char *text, int64_t *out)
     return DD_OK;
 }
 
+/* "1h30m": seconds. */
+static dd_status read_time(const char *text, double *out)
+{
+    static const char units[] = "hms";
+    static const double length[] = {3600, 60, 1};
+    const char *at = text, *least = units;
+    double sum = 0;
+    while (*at) {
+        double n;
+        char unit;
+        int end = 0;
+        if (sscanf(at, "%lf%c%n", &n, &unit, &end) != 2 || !(n >= 0 && n < 1e9)) break;
+        const char *u = strchr(least, unit);
+        if (!u) break;
+        sum += n * length[u - units];
+        least = u + 1;
+        at += end;
+    }
+    if (*at || (*text && !(sum > 0)))
+        return dd_fail(DD_EINVAL, "--budget %s: give a time such as 90s, 30m or 1h30m", text);
+    *out = sum;
+    return DD_OK;
+}
+
+/* A preset comes before the flags, whatever their order. */
+static dd_status parse(const dd_command *c, flags *f, dd_parsed *p, int argc, char **argv)
+{
+    char name[DD_OPT_TEXT];
+    memset(f, 0, sizeof *f);
+    DD_TRY(dd_distill_defaults(&f->d));
+    DD_TRY(dd_cli_parse(c, f, p, 0, false, argc, argv));
+    f->command = c->name;
+    if (!f->d.preset[0]) return DD_OK;
+    snprintf(name, sizeof name, "%s", f->d.preset);
+    DD_TRY(dd_distill_preset(&f->d, name));
+    snprintf(f->from.normalise, sizeof f->from.normalise, "%s", f->d.data_opts.normalise);
+    return dd_cli_read(c, f, p, 0, false, argc, argv);
+}
+
 static dd_status complete(flags *f, const dd_parsed *p, dd_cli_screen *s)
 {
     if (!f->d.data[0])
@@ -195,6 +267,7 @@ static dd_status complete(flags *f, const dd_parsed *p, dd_cli_screen *s)
     f->d.sets = p->sets;
     DD_TRY(dd_cli_data_opts(&f->from, &f->d.data_opts));
     DD_TRY(read_size(f->limit, &f->d.memory_limit));
+    DD_TRY(read_time(f->budget, &f->d.budget));
     *s = dd_cli_screen_new(f->quiet);
     f->d.progress = on_progress;
     f->d.log = on_log;
@@ -209,11 +282,8 @@ dd_status dd_cmd_distill(const dd_command *c, int argc, char **argv)
     dd_parsed p;
     dd_cli_screen s;
     dd_distill_result r;
-    memset(&f, 0, sizeof f);
     memset(&r, 0, sizeof r);
-    DD_TRY(dd_distill_defaults(&f.d));
-    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
-    f.command = c->name;
+    DD_TRY(parse(c, &f, &p, argc, argv));
     DD_TRY(complete(&f, &p, &s));
     if (!f.d.out[0]) return dd_fail(DD_EINVAL, "distill: --out is required: the folder that receives the set");
     dd_cli_catch_signals();
@@ -249,10 +319,7 @@ dd_status dd_cmd_plan(const dd_command *c, int argc, char **argv)
     dd_cli_screen s;
     dd_distill_plan plan;
     char text[200];
-    memset(&f, 0, sizeof f);
-    DD_TRY(dd_distill_defaults(&f.d));
-    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
-    f.command = c->name;
+    DD_TRY(parse(c, &f, &p, argc, argv));
     f.d.profile = f.d.profile || strcmp(c->name, "profile") == 0;
     DD_TRY(complete(&f, &p, &s));
     f.d.progress = NULL;

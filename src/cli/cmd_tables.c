@@ -15,8 +15,23 @@ const dd_option dd_table_flags[] = {
     {0},
 };
 
+typedef struct methods_flags {
+    flags shown;
+    bool matrix;
+} methods_flags;
+
+const dd_option dd_methods_flags[] = {
+    {"json", DD_OPT_BOOL, offsetof(methods_flags, shown.json), "false", 0, 0, NULL, "print JSON"},
+    {"markdown", DD_OPT_BOOL, offsetof(methods_flags, shown.markdown), "false", 0, 0, NULL, "print Markdown"},
+    {"matrix", DD_OPT_BOOL, offsetof(methods_flags, matrix), "false", 0, 0, NULL,
+     "print which labels, first images, augmentations, networks and precisions each method can be combined with"},
+    {0},
+};
+
 typedef struct entry {
     const char *name, *title, *cite;
+    int order; /* of derivative; < 0: does not apply */
+    const char *cost, *memory;
     const dd_option *options;
 } entry;
 
@@ -37,6 +52,19 @@ static void cell(const char *s)
     fputs(" |", stdout);
 }
 
+static const char *const orders[] = {"no", "first", "second"};
+
+static void print_facts(const entry *e)
+{
+    char text[400];
+    snprintf(text, sizeof text, "derivative: %s order", orders[e->order]);
+    dd_wrap(stdout, text, 11, 0);
+    snprintf(text, sizeof text, "a step: %s", e->cost);
+    dd_wrap(stdout, text, 11, 0);
+    snprintf(text, sizeof text, "memory: %s", e->memory);
+    dd_wrap(stdout, text, 11, 0);
+}
+
 static void print_entry(const entry *e, const flags *f, bool first)
 {
     if (f->json) {
@@ -44,11 +72,17 @@ static void print_entry(const entry *e, const flags *f, bool first)
         json_member("name", e->name, true);
         json_member("title", e->title, false);
         if (e->cite) json_member("cite", e->cite, false);
+        if (e->order >= 0) printf(", \"order\": %d", e->order);
+        if (e->cost) json_member("cost", e->cost, false);
+        if (e->memory) json_member("memory", e->memory, false);
         fputs(", \"options\": ", stdout);
         dd_json_options(stdout, e->options);
         putchar('}');
     } else if (f->markdown) {
         printf("## %s\n\n%s%s%s\n\n", e->name, e->title, e->cite ? ". " : "", e->cite ? e->cite : "");
+        if (e->cost)
+            printf("Derivative of %s order. A step takes %s; memory grows with %s.\n\n", orders[e->order], e->cost,
+                   e->memory);
         if (e->options && e->options->name) puts("| option | default | meaning |\n| --- | --- | --- |");
         for (const dd_option *o = e->options; o && o->name; o++) {
             putchar('|');
@@ -62,22 +96,96 @@ static void print_entry(const entry *e, const flags *f, bool first)
         printf("%s%-10s ", first ? "" : "\n", e->name);
         dd_wrap(stdout, e->title, 11, 11);
         if (e->cite) dd_wrap(stdout, e->cite, 11, 0);
+        if (e->cost) print_facts(e);
         if (e->options) dd_help_options(stdout, e->options, "");
     }
 }
 
+/* A column of the matrix: its head is as wide as what stands below it. */
+static void matrix_text(void)
+{
+    printf("%-9s", "");
+    for (int a = 0; dd_axis_name(a); a++) {
+        int width = 0;
+        for (int k = 0; dd_axis_value(a, k); k++) width += (int)strlen(dd_axis_value(a, k)) + 1;
+        printf("| %-*s", width, dd_axis_name(a));
+    }
+    for (int i = -1; i < dd_method_count(); i++) {
+        printf("\n%-9s", i < 0 ? "" : dd_method_name(i));
+        for (int a = 0; dd_axis_name(a); a++) {
+            fputs("| ", stdout);
+            for (int k = 0; dd_axis_value(a, k); k++) {
+                const char *v = dd_axis_value(a, k);
+                const bool can = i >= 0 && dd_method_takes(i, dd_axis_name(a), v) == DD_OK;
+                printf("%-*s ", (int)strlen(v), i < 0 ? v : can ? "x" : "-");
+            }
+        }
+    }
+    putchar('\n');
+}
+
+static void matrix_markdown(void)
+{
+    for (int i = -2; i < dd_method_count(); i++) {
+        printf("| %s |", i == -2 ? "method" : i < 0 ? "---" : dd_method_name(i));
+        for (int a = 0; dd_axis_name(a); a++)
+            for (int k = 0; dd_axis_value(a, k); k++) {
+                if (i == -2)
+                    printf(" %s %s |", dd_axis_name(a), dd_axis_value(a, k));
+                else
+                    fputs(i < 0                                                               ? " --- |"
+                          : dd_method_takes(i, dd_axis_name(a), dd_axis_value(a, k)) == DD_OK ? " yes |"
+                                                                                              : " |",
+                          stdout);
+            }
+        putchar('\n');
+    }
+}
+
+/* {"dm": {"labels": {"hard": true, ...}, ...}, ...} */
+static void matrix_json(void)
+{
+    for (int i = 0; i < dd_method_count(); i++) {
+        printf("%s\"%s\": {", i ? ", " : "{", dd_method_name(i));
+        for (int a = 0; dd_axis_name(a); a++) {
+            printf("%s\"%s\": ", a ? ", " : "", dd_axis_name(a));
+            for (int k = 0; dd_axis_value(a, k); k++)
+                printf("%s\"%s\": %s", k ? ", " : "{", dd_axis_value(a, k),
+                       dd_method_takes(i, dd_axis_name(a), dd_axis_value(a, k)) == DD_OK ? "true" : "false");
+            putchar('}');
+        }
+        putchar('}');
+    }
+    puts("}");
+}
+
+static void print_matrix(const flags *f)
+{
+    if (f->json)
+        matrix_json();
+    else if (f->markdown)
+        matrix_markdown();
+    else
+        matrix_text();
+}
+
 dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv)
 {
-    flags f;
+    methods_flags f;
     dd_parsed p;
     memset(&f, 0, sizeof f);
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
-    if (f.json) putchar('[');
-    for (int i = 0; i < dd_method_count(); i++) {
-        const entry e = {dd_method_name(i), dd_method_title(i), dd_method_cite(i), dd_method_options(i)};
-        print_entry(&e, &f, i == 0);
+    if (f.matrix) {
+        print_matrix(&f.shown);
+        return DD_OK;
     }
-    if (f.json) puts("]");
+    if (f.shown.json) putchar('[');
+    for (int i = 0; i < dd_method_count(); i++) {
+        const entry e = {dd_method_name(i), dd_method_title(i),  dd_method_cite(i),   dd_method_order(i),
+                         dd_method_cost(i), dd_method_memory(i), dd_method_options(i)};
+        print_entry(&e, &f.shown, i == 0);
+    }
+    if (f.shown.json) puts("]");
     return DD_OK;
 }
 
@@ -89,10 +197,10 @@ dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv)
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
     if (f.json) putchar('[');
     for (int i = 0; i < dd_net_kind_count(); i++) {
-        const entry e = {dd_net_kind_name(i), dd_net_kind_title(i), NULL, dd_net_kind_options(i)};
+        const entry e = {dd_net_kind_name(i), dd_net_kind_title(i), NULL, -1, NULL, NULL, dd_net_kind_options(i)};
         print_entry(&e, &f, i == 0);
     }
-    const entry any = {"any", "what every network takes beside its own", NULL, dd_net_common_options()};
+    const entry any = {"any", "what every network takes beside its own", NULL, -1, NULL, NULL, dd_net_common_options()};
     if (!f.json) print_entry(&any, &f, false);
     if (f.json) puts("]");
     return DD_OK;

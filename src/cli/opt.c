@@ -73,9 +73,14 @@ static dd_status read_option(const dd_command *c, void *dst, dd_parsed *out, int
 
 dd_status dd_cli_parse(const dd_command *c, void *dst, dd_parsed *out, int nargs, bool optional, int argc, char **argv)
 {
+    DD_TRY(dd_options_defaults(c->options, dst));
+    return dd_cli_read(c, dst, out, nargs, optional, argc, argv);
+}
+
+dd_status dd_cli_read(const dd_command *c, void *dst, dd_parsed *out, int nargs, bool optional, int argc, char **argv)
+{
     bool only_args = false;
     memset(out, 0, sizeof *out);
-    DD_TRY(dd_options_defaults(c->options, dst));
     for (int i = 0; i < argc; i++) {
         if (!only_args && strcmp(argv[i], "--") == 0) {
             only_args = true;

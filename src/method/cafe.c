@@ -213,11 +213,6 @@ static dd_status build(const dd_run *r, const cafe *m, pass *w, kind which, int6
 static dd_status cafe_settle(dd_run *r, void *state)
 {
     cafe *m = state;
-    if (dd_net_stats(r->net))
-        return dd_fail(DD_EUNSUPPORTED,
-                       "cafe takes means class by class, and %s normalises a batch by what its classes have together: "
-                       "choose another norm, such as norm=instance",
-                       dd_net_spec(r->net));
     /* A run that is made longer later must not change what its first iterations were: it keeps this number. */
     if (!m->schedule) m->schedule = r->iterations;
     m->layers = dd_net_maps(r->net) + 1;
@@ -485,6 +480,9 @@ const dd_method dd_method_cafe = {
     .name = "cafe",
     .title = "Aligning features of all layers",
     .cite = "Wang, Zhao et al. 2022",
+    .cost = "up to outer_max steps like dm's at all layers, each followed by epochs on the set",
+    .memory = "chunk and chunk_syn, images at a time, and their maps",
+    .not_batch = "means are taken class by class, and it normalises a batch by what its classes have together",
     .options = options,
     .state_size = sizeof(cafe),
     .iterations = 2000,

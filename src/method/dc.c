@@ -14,6 +14,9 @@ const dd_method dd_method_dc = {
     .name = "dc",
     .title = "Gradient matching",
     .cite = "Zhao, Mopuri, Bilen 2021",
+    .cost = "outer_loop gradients of batch_real images of each class, each with a second-order pass and inner_loop "
+            "epochs on the set",
+    .memory = "images of a class (128 at most) at second order; chunk",
     .options = options,
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,

@@ -349,6 +349,7 @@ static dd_status nothing_to_lose(const dd_driver *d)
 static dd_status run(dd_driver *d)
 {
     bool found = false;
+    DD_TRY(dd_budget_ask(d));
     DD_TRY(dd_driver_open(d));
     DD_TRY(claim_folder(d));
     const dd_status built = dd_driver_build(d);
@@ -392,6 +393,7 @@ dd_status dd_distill(dd_distill_result *out, const dd_distill_opts *o)
     out->peak_bytes = dd_peak_memory();
     if (s == DD_OK && worth_recording(d)) s = write_text(d, "run.json", dd_record_run);
     if (s == DD_OK && d->o.profile) dd_take_profile(d, &out->profile);
+    snprintf(out->differs, sizeof out->differs, "%s", d->differs);
     out->profile.wall = out->seconds;
     dd_driver_close(d);
     return s;

@@ -16,6 +16,7 @@ int dd_set_parts(dd_synset *s, dd_saved out[DD_PARTS]);
 typedef struct dd_driver {
     dd_distill_opts o;
     const dd_method *method;
+    const dd_preset *preset; /* NULL: none */
     void *state;
     dd_run r;
     dd_dataset *data;
@@ -30,6 +31,8 @@ typedef struct dd_driver {
     dd_protocol protocol;
     int64_t own_epochs; /* of the protocol, before a method has an opinion */
     char aug[DD_OPT_TEXT];
+    char differs[600];           /* from the preset */
+    int64_t allowed;             /* iterations that the budget allows; 0: any */
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
     FILE *metrics;
     int64_t done;             /* iterations finished */
@@ -54,6 +57,8 @@ typedef struct dd_driver {
 
 /* open.c: a run without its folder. */
 void dd_driver_init(dd_driver *d, const dd_distill_opts *o);
+/* Puts what "auto" is for the method into o. */
+void dd_driver_choose(dd_distill_opts *o, const dd_method *m);
 dd_status dd_driver_open(dd_driver *d);  /* method, data, network, backend */
 dd_status dd_driver_build(dd_driver *d); /* first images, compiled programs */
 void dd_driver_close(dd_driver *d);
@@ -63,10 +68,22 @@ bool dd_driver_report(dd_driver *d);                       /* tells the caller h
 bool dd_driver_going_on(void *self);                       /* the same as a dd_run's */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
 
+/* presets.c: d->preset and its options of the method; then what the run does otherwise, which is logged. */
+dd_status dd_preset_state(dd_driver *d);
+dd_status dd_preset_differs(dd_driver *d);
+
+/* budget.c: d->allowed, by measuring the run where it is not recorded. */
+dd_status dd_budget_ask(dd_driver *d);
+/* Iterations, at most n, that fit with `fixed` seconds of other things. DD_EINVAL: none. */
+dd_status dd_budget_fit(const dd_driver *d, const dd_distill_plan *p, double fixed, int64_t n, int64_t *out);
+
 /* probe.c: the first iteration in float32 and in bf16, from the first images, which stay as they are. */
 dd_status dd_driver_probe(dd_driver *d);
 
-/* plan.c: the costs of the run from here on, but for those of iterations. */
+/* plan.c: opens and measures d, all but the sums; *opened: seconds that opening took, *judging: that measuring networks
+ * took. */
+dd_status dd_plan_measure(dd_driver *d, dd_distill_plan *out, double *opened, double *judging);
+/* The costs of the run from here on, but for those of iterations. */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);
 /* Where memory is limited: d->reserve; DD_ENOMEM if a network of the protocol does not fit. */
 dd_status dd_plan_fits(dd_driver *d);
@@ -83,8 +100,10 @@ bool dd_checkpoint_facts(dd_driver *d);
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 
 /* record.c */
-dd_status dd_record_check_names(const dd_driver *d);                    /* DD_EINVAL for what JSON cannot hold */
-dd_status dd_record_config(const dd_driver *d, dd_str *out);            /* config.json: every resolved option */
+dd_status dd_record_check_names(const dd_driver *d);         /* DD_EINVAL for what JSON cannot hold */
+dd_status dd_record_config(const dd_driver *d, dd_str *out); /* config.json: every resolved option */
+/* The iterations that config.json records. */
+dd_status dd_record_iterations(const char *path, int64_t *out);
 dd_status dd_record_check_config(const dd_driver *d, const char *path); /* DD_EEXIST names key and both values */
 dd_status dd_record_set(const dd_driver *d, dd_str *out);               /* set.json, without clocks */
 dd_status dd_record_run(const dd_driver *d, dd_str *out);               /* run.json: time, memory, machine */

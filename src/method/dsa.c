@@ -15,6 +15,9 @@ const dd_method dd_method_dsa = {
     .name = "dsa",
     .title = "Gradient matching with siamese augmentation",
     .cite = "Zhao, Bilen 2021",
+    .cost = "outer_loop gradients of batch_real images of each class, each with a second-order pass and inner_loop "
+            "epochs on the set",
+    .memory = "images of a class (128 at most) at second order; chunk",
     .options = options,
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,

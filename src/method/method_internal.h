@@ -72,7 +72,10 @@ typedef struct dd_method {
     int order;                /* of derivative */
     /* What "auto" is for it; NULL: real, the DSA list of the data set, dsa, convnet. */
     const char *init, *aug, *protocol, *net;
-    const char *rates;  /* options to lower where it diverges, "lr_img or lr_lr"; NULL: lr_img */
+    const char *rates;         /* options to lower where it diverges, "lr_img or lr_lr"; NULL: lr_img */
+    const char *cost, *memory; /* what a step takes, what memory grows with; one phrase each */
+    /* Why a network with batch norm means nothing to it, "means are taken class by class"; NULL: it means something. */
+    const char *not_batch;
     const char *labels; /* "hard|soft|learned" or what of it means something, its own choice first; NULL: hard only */
     const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what
@@ -92,6 +95,10 @@ typedef struct dd_method {
 /* The table, and a row by name (DD_ENOTFOUND names the nearest). */
 const dd_method *dd_method_at(int i);
 dd_status dd_method_find(const dd_method **out, const char *name);
+/* As dd_method_takes. */
+dd_status dd_method_means(const dd_method *m, const char *axis, const char *value);
+/* Whether a list "a|b|c" holds the word. */
+bool dd_word_in(const char *list, const char *word);
 
 /* Numbers of n training items of class c, drawn without replacement (again from the start if n exceeds them). */
 void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items);

@@ -40,6 +40,21 @@ const char *dd_method_cite(int i)
     return dd_method_at(i) ? dd_method_at(i)->cite : NULL;
 }
 
+int dd_method_order(int i)
+{
+    return dd_method_at(i) ? dd_method_at(i)->order : 0;
+}
+
+const char *dd_method_cost(int i)
+{
+    return dd_method_at(i) ? dd_method_at(i)->cost : NULL;
+}
+
+const char *dd_method_memory(int i)
+{
+    return dd_method_at(i) ? dd_method_at(i)->memory : NULL;
+}
+
 const dd_option *dd_method_options(int i)
 {
     return dd_method_at(i) ? dd_method_at(i)->options : NULL;

@@ -80,31 +80,35 @@ static dd_status apply_sets(dd_driver *d)
     return DD_OK;
 }
 
-/* Whether a list "a|b|c" holds the word. */
-static bool word_in(const char *list, const char *word)
-{
-    const size_t n = strlen(word);
-    for (const char *at = strstr(list, word); at; at = strstr(at + 1, word))
-        if ((at == list || at[-1] == '|') && (at[n] == 0 || at[n] == '|')) return true;
-    return false;
-}
-
 /* Puts the method's own choice in place of "auto". */
 static void choose(char *option, const char *own)
 {
     if (own && strcmp(option, "auto") == 0) snprintf(option, DD_OPT_TEXT, "%s", own);
 }
 
-/* The row's list of what it can do with labels begins with its own choice. */
-static dd_status choose_labels(dd_driver *d)
+void dd_driver_choose(dd_distill_opts *o, const dd_method *m)
 {
-    const char *can = d->method->labels ? d->method->labels : "hard";
+    const char *can = m->labels ? m->labels : "hard"; /* its own choice first */
     char first[16];
     snprintf(first, sizeof first, "%.*s", (int)strcspn(can, "|"), can);
-    choose(d->o.labels, first);
-    if (word_in(can, d->o.labels)) return DD_OK;
-    return dd_fail(DD_EUNSUPPORTED, "labels=%s means nothing to method %s, which takes %s", d->o.labels,
-                   d->method->name, can);
+    choose(o->labels, first);
+    choose(o->init, m->init ? m->init : "real");
+    choose(o->protocol, m->protocol ? m->protocol : "dsa");
+    choose(o->aug, m->aug);
+    choose(o->net, m->net ? m->net : "convnet");
+    if (!m->iterations)
+        o->iterations = 0; /* a coreset: build makes the set */
+    else if (o->iterations < 0)
+        o->iterations = m->iterations;
+}
+
+/* What means nothing to the method, as far as the options tell. */
+static dd_status check_meaning(const dd_driver *d)
+{
+    DD_TRY(dd_method_means(d->method, "labels", d->o.labels));
+    DD_TRY(dd_method_means(d->method, "init", d->o.init));
+    DD_TRY(dd_method_means(d->method, "precision", d->o.precision));
+    return strcmp(d->o.aug, "auto") == 0 ? DD_OK : dd_method_means(d->method, "aug", d->o.aug);
 }
 
 static dd_status open_method(dd_driver *d)
@@ -113,23 +117,18 @@ static dd_status open_method(dd_driver *d)
     d->state = dd_alloc(1, d->method->state_size);
     if (!d->state) return dd_fail(DD_ENOMEM, "out of memory for method %s", d->method->name);
     DD_TRY(dd_options_defaults(d->method->options, d->state));
+    DD_TRY(dd_preset_state(d));
     DD_TRY(apply_sets(d));
-    choose(d->o.init, d->method->init ? d->method->init : "real");
-    choose(d->o.protocol, d->method->protocol ? d->method->protocol : "dsa");
-    choose(d->o.aug, d->method->aug);
-    choose(d->o.net, d->method->net ? d->method->net : "convnet");
-    DD_TRY(choose_labels(d));
     if (!d->method->iterations && d->o.iterations > 0 && d->o.log) {
         char line[160];
         snprintf(line, sizeof line, "method %s chooses images and does not iterate: iterations=%" PRId64 " is ignored",
                  d->method->name, d->o.iterations);
         d->o.log(d->o.self, line);
     }
-    if (!d->method->iterations)
-        d->o.iterations = 0; /* a coreset: build makes the set */
-    else if (d->o.iterations < 0)
-        d->o.iterations = d->method->iterations;
-    return DD_OK;
+    dd_driver_choose(&d->o, d->method);
+    DD_TRY(check_meaning(d));
+    if (d->allowed && d->allowed < d->o.iterations) d->o.iterations = d->allowed;
+    return dd_preset_differs(d);
 }
 
 /* The name that opens the same data from any folder. */
@@ -204,7 +203,10 @@ static dd_status open_aug(dd_driver *d)
 {
     dd_protocol dsa;
     DD_TRY(dd_protocol_named(&dsa, "dsa", d->data, d->net));
-    snprintf(d->aug, sizeof d->aug, "%s", strcmp(d->o.aug, "auto") == 0 ? dsa.aug : d->o.aug);
+    snprintf(d->aug, sizeof d->aug, "%s",
+             strcmp(d->o.aug, "auto") != 0 ? d->o.aug
+             : d->method->iterations       ? dsa.aug
+                                           : "none");
     return dd_aug_parse(&d->r.aug, d->aug);
 }
 
@@ -252,6 +254,7 @@ static dd_status open_run(dd_driver *d)
 {
     const dd_dataset *data = d->data;
     DD_TRY(dd_net_open(&d->net, d->o.net, (dd_image){data->c, data->h, data->w}, data->classes));
+    if (dd_net_stats(d->net)) DD_TRY(dd_method_means(d->method, "net", "norm=batch"));
     DD_TRY(dd_protocol_named(&d->protocol, d->o.protocol, data, d->net));
     if (d->o.eval_epochs >= 0) d->protocol.epochs = d->o.eval_epochs;
     d->own_epochs = d->protocol.epochs;
@@ -390,11 +393,6 @@ static dd_status build(dd_driver *d, bool resumed)
 dd_status dd_driver_build(dd_driver *d)
 {
     const bool half = strcmp(d->o.precision, "bf16") == 0;
-    if (half && !d->method->iterations)
-        return dd_fail(DD_EINVAL,
-                       "%s chooses real images and makes no iterations, so bf16 has nothing to hold: leave out "
-                       "--precision",
-                       d->method->name);
     if (d->o.baselines && d->o.eval_repeats)
         DD_TRY(dd_run_enough(&d->r, ", or leave out the random real images beside it by --no-baselines"));
     const bool resumed = d->o.resume && dd_checkpoint_facts(d);

@@ -38,7 +38,10 @@ static dd_status time_iterations(dd_driver *d, dd_distill_plan *out)
     double t[ITERATIONS], spent = 0;
     int n = 0;
     if (!d->o.iterations) return DD_OK;
+    const double first = dd_now();
     DD_TRY(d->method->iterate(&d->r, d->state, 0)); /* memory is touched for the first time */
+    out->per_iteration = dd_now() - first;
+    if (d->o.budget > 0 && out->per_iteration > patience) return DD_OK; /* near enough, and measuring is part of it */
     if (d->o.profile) DD_TRY(dd_backend_profile(d->r.backend, true));
     while (n < ITERATIONS && (n == 0 || spent < patience)) {
         const double start = dd_now();
@@ -203,16 +206,29 @@ void dd_plan_finish(dd_driver *d, dd_distill_plan *out)
                       count * (int64_t)(sizeof(float) + 1) + (d->o.eval_every ? count * (int64_t)sizeof(float) : 0);
 }
 
-static dd_status measure(dd_driver *d, dd_distill_plan *out)
+dd_status dd_plan_measure(dd_driver *d, dd_distill_plan *out, double *opened, double *judging)
 {
     const double start = dd_now();
     DD_TRY(dd_driver_open(d));
     DD_TRY(dd_driver_build(d));
-    const double opened = dd_now() - start;
+    *opened = dd_now() - start;
     DD_TRY(time_iterations(d, out));
+    const double before = dd_now();
     DD_TRY(dd_plan_networks(d, out));
+    *judging = dd_now() - before;
+    return DD_OK;
+}
+
+/* What was measured is part of a budget, and the run opens everything once more. */
+static dd_status measure(dd_driver *d, dd_distill_plan *out)
+{
+    const double start = dd_now();
+    double opened, judging, fixed;
+    DD_TRY(dd_plan_measure(d, out, &opened, &judging));
+    fixed = dd_now() - start + opened + judging;
+    if (d->o.budget > 0 && d->o.iterations) DD_TRY(dd_budget_fit(d, out, fixed, d->o.iterations, &d->o.iterations));
     dd_plan_finish(d, out);
-    out->seconds += opened;
+    out->seconds += d->o.budget > 0 ? fixed : opened;
     return DD_OK;
 }
 

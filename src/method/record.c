@@ -72,6 +72,23 @@ static void seen_as(const dd_dataset *d, dd_str *out)
     dd_str_addf(out, " %s", whitening);
 }
 
+/* The preset and the budget that the options come from, each with what it led to. */
+static void origin(const dd_driver *d, dd_str *s, const char *indent)
+{
+    const dd_preset *p = d->preset;
+    if (p) {
+        dd_str_add(s, indent);
+        pair(s, "preset", p->name, ",\n  ");
+        dd_str_addf(s, "\"expected\": {\"accuracy\": %.9g, \"tolerance\": %.9g, ", p->expected / 100,
+                    p->tolerance / 100);
+        pair(s, "source", p->source, ", ");
+        pair(s, "differs", d->differs, *indent ? "},\n" : "},\n  ");
+    }
+    if (d->o.budget > 0)
+        dd_str_addf(s, "%s\"budget\": {\"seconds\": %.9g, \"iterations\": %" PRId64 "},\n%s", indent, d->o.budget,
+                    d->o.iterations, *indent ? "" : "  ");
+}
+
 dd_status dd_record_config(const dd_driver *d, dd_str *out)
 {
     dd_str_add(out, "{\n  \"options\": {");
@@ -79,6 +96,7 @@ dd_status dd_record_config(const dd_driver *d, dd_str *out)
     dd_str_add(out, "\n  },\n  \"method_options\": {");
     DD_TRY(rows(out, d->method->options, d->state, "    ", true));
     dd_str_add(out, "\n  },\n  ");
+    origin(d, out, "");
     pair(out, "net", dd_net_spec(d->net), ",\n  ");
     pair(out, "aug", d->aug, ",\n  ");
     pair(out, "data_sha256", d->data->sha256, ",\n  \"data_seen_as\": \"");
@@ -125,6 +143,24 @@ static dd_status same_rows(const dd_json *was, const dd_option *t, const void *s
                            t->name, then ? then : "nothing", now);
     }
     return DD_OK;
+}
+
+dd_status dd_record_iterations(const char *path, int64_t *out)
+{
+    const dd_option row[2] = {{"iterations", DD_OPT_INT, 0, "0", 0, 1e9, NULL, NULL}, {0}};
+    void *bytes;
+    size_t size;
+    dd_json *doc;
+    DD_TRY(dd_read_file(path, 1 << 20, &bytes, &size));
+    dd_status s = dd_json_parse(&doc, bytes, size, path);
+    dd_free(bytes);
+    DD_TRY(s);
+    const char *n = dd_json_string(dd_json_get(dd_json_get(doc, "options"), "iterations"));
+    s = n && dd_options_set(row, out, "iterations", n) == DD_OK
+            ? DD_OK
+            : dd_fail(DD_EFORMAT, "%s records no number of iterations: it is damaged", path);
+    dd_json_free(doc);
+    return s;
 }
 
 dd_status dd_record_check_config(const dd_driver *d, const char *path)
@@ -191,6 +227,7 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
                 : d->o.paper_compatible ? "test"
                                         : "holdout",
                 d->held_out);
+    origin(d, out, "  ");
     if (strcmp(d->o.precision, "float32") != 0)
         dd_str_addf(out, "  \"precision\": {\"name\": \"%s\", \"loss_deviation\": %.9g, \"step_deviation\": %.9g},\n",
                     d->o.precision, d->loss_deviation, d->step_deviation);
