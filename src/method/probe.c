@@ -20,6 +20,7 @@ static dd_status copy_set(dd_synset *to, const dd_synset *from)
     DD_TRY(copy_part(&to->images, &from->images));
     DD_TRY(copy_part(&to->soft_labels, &from->soft_labels));
     DD_TRY(copy_part(&to->lr, &from->lr));
+    DD_TRY(copy_part(&to->theta, &from->theta));
     return copy_part(&to->labels, &from->labels);
 }
 
