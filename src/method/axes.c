@@ -36,7 +36,8 @@ const char *dd_axis_value(int a, int k)
     return k == dd_net_kind_count() ? batch_norm : NULL;
 }
 
-bool dd_word_in(const char *list, const char *word)
+/* Whether a list "a|b|c" holds the word. */
+static bool word_in(const char *list, const char *word)
 {
     const size_t n = strlen(word);
     for (const char *at = strstr(list, word); at; at = strstr(at + 1, word))
@@ -64,7 +65,7 @@ static dd_status coreset_means(const dd_method *m, const char *axis, const char 
 dd_status dd_method_means(const dd_method *m, const char *axis, const char *value)
 {
     const char *labels = m->labels ? m->labels : "hard";
-    if (strcmp(axis, "labels") == 0 && !dd_word_in(labels, value))
+    if (strcmp(axis, "labels") == 0 && !word_in(labels, value))
         return dd_fail(DD_EUNSUPPORTED, "labels=%s means nothing to method %s, which takes %s", value, m->name, labels);
     if (strcmp(axis, "net") == 0 && strcmp(value, batch_norm) == 0 && m->not_batch)
         return dd_fail(DD_EUNSUPPORTED,

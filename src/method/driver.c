@@ -265,7 +265,9 @@ static dd_status iterate(dd_driver *d)
         }
         if (d->o.plan) announce(d, &plan, d->done - d->started_at, took);
         const bool go_on = dd_driver_report(d);
-        const bool due = d->done % d->o.checkpoint_every == 0 || dd_now() - d->saved_at > LOSS_SECONDS;
+        const double since = dd_now() - d->saved_at; /* where time is short, not all of it goes to the disk */
+        const bool due =
+            (d->done % d->o.checkpoint_every == 0 && (d->o.budget <= 0 || since > 2)) || since > LOSS_SECONDS;
         if (!go_on || last || due) DD_TRY(dd_checkpoint_save(d));
         if (!go_on) return interrupted(d);
     }

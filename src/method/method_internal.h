@@ -97,8 +97,6 @@ const dd_method *dd_method_at(int i);
 dd_status dd_method_find(const dd_method **out, const char *name);
 /* As dd_method_takes. */
 dd_status dd_method_means(const dd_method *m, const char *axis, const char *value);
-/* Whether a list "a|b|c" holds the word. */
-bool dd_word_in(const char *list, const char *word);
 
 /* Numbers of n training items of class c, drawn without replacement (again from the start if n exceeds them). */
 void dd_run_sample_class(const dd_run *r, int64_t c, int64_t n, dd_key key, int32_t *items);

@@ -6,7 +6,7 @@
 works 'Usage: attar COMMAND' --help
 works 'Usage: attar COMMAND' help
 works 'attar ' --version
-for c in distill plan profile eval baseline train experts info export data methods nets ops; do
+for c in distill plan profile presets eval baseline train experts info export data methods nets ops; do
     works "Usage: attar $c" help $c
     works 'Examples:' $c --help
 done
