@@ -3,8 +3,8 @@
 """One step of a second-order method for bench/run, in PyTorch: loss and gradients, no update; prints one JSON object.
 
     bench/torch_gradients.py CASE THREADS [--channels-last] [--compile] [--steps N]
-    bench/torch_gradients.py CASE THREADS --make IN.safetensors [--steps N]
-    bench/torch_gradients.py CASE THREADS --check IN.safetensors OUT.safetensors [--steps N]
+    bench/torch_gradients.py CASE THREADS --make IN.safetensors [--steps N] [--act swish]
+    bench/torch_gradients.py CASE THREADS --check IN.safetensors OUT.safetensors [--act swish]
 
 CASE: dc1, dc10, dsa10 (a matching step over 10 classes, 256 real images each), mtt10 (inner steps of 100 images, DSA),
 mtt1 (50 inner steps of 10 images, DSA), dd (30 steps of 10 images, judged on 1,020 real ones). --make writes the numbers
@@ -15,7 +15,9 @@ Timed is what a user would write: parameters as a list of tensors, torch.autogra
 steps the graph of all of them, and the DSA code of tests/parity/eval_parity.py, one strategy for a batch; the real
 images are ready. PyTorch's compiler does not differentiate twice what it compiled. So compiled are, for matching, the
 gradients of the real images; for unrolled steps a whole step, written with torch.func.grad, whose compiled form is
-differentiated once. --check computes the same with attar's draws of augmentation, by tests/parity/model.py.
+differentiated once. --check computes the same with attar's draws of augmentation, by tests/parity/model.py. A ReLU
+input within rounding of 0 may fall on either side, and among the millions of a matching step some do, by which gradients
+differ in the third digit between any two implementations: swish in its place shows whether all else is the same.
 """
 import argparse
 import json
@@ -48,27 +50,35 @@ class Case:
         self.words = AUG if self.augmented else []
         self.batch = CLASSES if self.method == "dd" else CLASSES * self.ipc  # of an inner step
         self.shapes = LENET if self.method == "dd" else ConvNet((1, 28, 28), CLASSES, 3, WIDTH).shapes
-        self.net = lenet if self.method == "dd" else convnet
+        self.act = args.act
+        act = F.relu if args.act == "relu" else F.silu
+        self.net = (lenet if self.method == "dd" else convnet)(act)
 
     def told(self):
         """Arguments of bench_gradients, from the method on."""
-        net = "lenet" if self.method == "dd" else f"convnet:depth=3,width={WIDTH}"
+        net = f"lenet:act={self.act}" if self.method == "dd" else f"convnet:depth=3,width={WIDTH},act={self.act}"
         sets = {"mtt": [f"syn_steps={self.steps}"], "dd": [f"distill_epochs={self.steps // self.ipc}"]}
         return [self.method, str(self.ipc), net, "_".join(self.words) or "none", *sets.get(self.method, [])]
 
 
-def convnet(p, x):
-    for i in range(3):
-        w, b, scale, shift = p[4 * i : 4 * i + 4]
-        x = F.conv2d(x, w, b, padding=3 if i == 0 else 1)
-        x = F.avg_pool2d(F.relu(F.group_norm(x, WIDTH, scale, shift)), 2)
-    return F.linear(x.flatten(1), p[-2], p[-1])
+def convnet(act):
+    def net(p, x):
+        for i in range(3):
+            w, b, scale, shift = p[4 * i : 4 * i + 4]
+            x = F.conv2d(x, w, b, padding=3 if i == 0 else 1)
+            x = F.avg_pool2d(act(F.group_norm(x, WIDTH, scale, shift)), 2)
+        return F.linear(x.flatten(1), p[-2], p[-1])
+
+    return net
 
 
-def lenet(p, x):
-    x = F.max_pool2d(F.relu(F.conv2d(x, p[0], p[1], padding=2)), 2)
-    x = F.max_pool2d(F.relu(F.conv2d(x, p[2], p[3])), 2).flatten(1)
-    return F.linear(F.relu(F.linear(F.relu(F.linear(x, p[4], p[5])), p[6], p[7])), p[8], p[9])
+def lenet(act):
+    def net(p, x):
+        x = F.max_pool2d(act(F.conv2d(x, p[0], p[1], padding=2)), 2)
+        x = F.max_pool2d(act(F.conv2d(x, p[2], p[3])), 2).flatten(1)
+        return F.linear(act(F.linear(act(F.linear(x, p[4], p[5])), p[6], p[7])), p[8], p[9])
+
+    return net
 
 
 def gradient(net, p, x, y, graph=False):
@@ -220,6 +230,7 @@ def main():
     p.add_argument("--channels-last", action="store_true")
     p.add_argument("--compile", action="store_true")
     p.add_argument("--steps", type=int, help="inner steps in place of the case's; timed once, the first time")
+    p.add_argument("--act", choices=("relu", "swish"), default="relu")
     p.add_argument("--make", metavar="FILE")
     p.add_argument("--check", nargs=2, metavar="FILE")
     args = p.parse_args()
