@@ -124,22 +124,25 @@ static void matrix_text(void)
     putchar('\n');
 }
 
+static void markdown_row(int i)
+{
+    printf("| %s |", dd_method_name(i));
+    for (int a = 0; dd_axis_name(a); a++)
+        for (int k = 0; dd_axis_value(a, k); k++)
+            fputs(dd_method_takes(i, dd_axis_name(a), dd_axis_value(a, k)) == DD_OK ? " yes |" : " |", stdout);
+    putchar('\n');
+}
+
 static void matrix_markdown(void)
 {
-    for (int i = -2; i < dd_method_count(); i++) {
-        printf("| %s |", i == -2 ? "method" : i < 0 ? "---" : dd_method_name(i));
-        for (int a = 0; dd_axis_name(a); a++)
-            for (int k = 0; dd_axis_value(a, k); k++) {
-                if (i == -2)
-                    printf(" %s %s |", dd_axis_name(a), dd_axis_value(a, k));
-                else
-                    fputs(i < 0                                                               ? " --- |"
-                          : dd_method_takes(i, dd_axis_name(a), dd_axis_value(a, k)) == DD_OK ? " yes |"
-                                                                                              : " |",
-                          stdout);
-            }
-        putchar('\n');
-    }
+    int columns = 1;
+    fputs("| method |", stdout);
+    for (int a = 0; dd_axis_name(a); a++)
+        for (int k = 0; dd_axis_value(a, k); k++, columns++) printf(" %s %s |", dd_axis_name(a), dd_axis_value(a, k));
+    fputs("\n|", stdout);
+    for (int c = 0; c < columns; c++) fputs(" --- |", stdout);
+    putchar('\n');
+    for (int i = 0; i < dd_method_count(); i++) markdown_row(i);
 }
 
 /* {"dm": {"labels": {"hard": true, ...}, ...}, ...} */

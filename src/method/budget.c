@@ -13,7 +13,7 @@
 /* 90 -> "90 s", 1800 -> "30 min", 9000 -> "2.5 h". */
 static const char *time_text(char *buf, size_t size, double seconds)
 {
-    if (seconds < 100)
+    if (seconds < 99)
         snprintf(buf, size, "%.2g s", seconds);
     else if (seconds < 7200)
         snprintf(buf, size, "%.3g min", seconds / 60);
@@ -82,13 +82,13 @@ static bool on_progress(void *self, const dd_progress *p)
     return !t->late && (!t->o->progress || t->o->progress(t->o->self, p));
 }
 
-static dd_status too_late(const trial *t, const dd_driver *d)
+static dd_status too_late(const trial *t)
 {
-    char budget[24];
+    char budget[24], spent[24];
     return dd_fail(DD_EINVAL,
-                   "a budget of %s allows no iteration: it is over before one of %s and %d epochs of a network were "
-                   "measured; give more, or see attar plan without a budget",
-                   time_text(budget, sizeof budget, t->o->budget), d->method ? d->method->name : t->o->method, 13);
+                   "a budget of %s allows no iteration: after %s an iteration and some epochs of a network were not "
+                   "measured yet; give more, or see attar plan without a budget",
+                   time_text(budget, sizeof budget, t->o->budget), time_text(spent, sizeof spent, dd_now() - t->start));
 }
 
 static dd_status measure(dd_driver *d, dd_driver *m, trial *t)
@@ -101,7 +101,7 @@ static dd_status measure(dd_driver *d, dd_driver *m, trial *t)
     m->o.progress = on_progress;
     m->o.self = t;
     const dd_status s = dd_plan_measure(m, &p, &opened, &judging);
-    if (s == DD_EINTERRUPTED && t->late) return too_late(t, m);
+    if (s == DD_EINTERRUPTED && t->late) return too_late(t);
     DD_TRY(s);
     m->o.log = d->o.log;
     m->o.self = d->o.self;

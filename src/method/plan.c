@@ -57,7 +57,8 @@ static dd_status time_iterations(dd_driver *d, dd_distill_plan *out)
     const double first = dd_now();
     DD_TRY(d->method->iterate(&d->r, d->state, 0)); /* memory is touched for the first time */
     out->per_iteration = dd_now() - first;
-    if (budget && !d->o.profile && out->per_iteration > patience(d)) return DD_OK; /* near enough */
+    /* one more is surer, as nothing is touched for the first time, unless it takes much of the budget */
+    if (budget && !d->o.profile && out->per_iteration > d->o.budget / 20) return DD_OK;
     if (d->o.profile) DD_TRY(dd_backend_profile(d->r.backend, true));
     while (n < (budget ? MANY : ITERATIONS) && (n == 0 || spent < patience(d))) {
         const double start = dd_now();

@@ -110,9 +110,9 @@ static void differ(dd_str *s, const char *key, const char *now, const char *then
 /* These do not change what is distilled or how a network is judged. */
 static bool same_result(const char *key)
 {
-    static const char *const keys[] = {
-        "out",          "seed",    "eval_repeats", "baselines", "checkpoint_every", "threads",
-        "memory_limit", "backend", "experts",      "chunk",     "precision",        NULL};
+    static const char *const keys[] = {"out",     "seed",         "eval_repeats", "baselines", "checkpoint_every",
+                                       "threads", "memory_limit", "backend",      "experts",   "chunk",
+                                       NULL};
     for (int i = 0; keys[i]; i++)
         if (strcmp(keys[i], key) == 0) return true;
     return false;
