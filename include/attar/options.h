@@ -32,6 +32,8 @@ typedef struct dd_option {
 
 /* Fills *dst with every row's default. A default that does not parse is a programming error: DD_EINVAL. */
 dd_status dd_options_defaults(const dd_option *table, void *dst);
+/* Whether a row of that name is there. */
+bool dd_options_has(const dd_option *table, const char *name);
 /* Sets one value. DD_ENOTFOUND for an unknown name (the message names the nearest right one), DD_EINVAL for a
  * value that does not parse or is out of range (the message says the range). */
 dd_status dd_options_set(const dd_option *table, void *dst, const char *name, const char *value);

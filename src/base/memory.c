@@ -191,6 +191,20 @@ void dd_str_addf(dd_str *s, const char *fmt, ...)
     va_end(again);
 }
 
+void dd_str_quote(dd_str *s, const char *text)
+{
+    dd_str_add(s, "\"");
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            dd_str_addf(s, "\\%c", *text);
+        else if ((unsigned char)*text < 0x20)
+            dd_str_addf(s, "\\u%04x", (unsigned)(unsigned char)*text);
+        else
+            dd_str_addf(s, "%c", *text);
+    }
+    dd_str_add(s, "\"");
+}
+
 void dd_str_free(dd_str *s)
 {
     dd_free(s->p);

@@ -44,5 +44,6 @@ void dd_str_add(dd_str *s, const char *text);
 __attribute__((format(printf, 2, 3)))
 #endif
 void dd_str_addf(dd_str *s, const char *fmt, ...);
+void dd_str_quote(dd_str *s, const char *text); /* as a JSON string; text is UTF-8 */
 void dd_str_free(dd_str *s);
 #endif

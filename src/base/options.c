@@ -199,3 +199,10 @@ dd_status dd_options_get(const dd_option *table, const void *src, const char *na
     }
     return DD_OK;
 }
+
+bool dd_options_has(const dd_option *table, const char *name)
+{
+    for (; table->name; table++)
+        if (strcmp(table->name, name) == 0) return true;
+    return false;
+}

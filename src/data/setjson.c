@@ -126,21 +126,6 @@ void dd_setfacts_fini(dd_setfacts *f)
     f->class_names = NULL;
 }
 
-/* Text as a JSON string. Bytes from 0x80 on pass: names are UTF-8. */
-static void add_string(dd_str *o, const char *s)
-{
-    dd_str_add(o, "\"");
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\')
-            dd_str_addf(o, "\\%c", *s);
-        else if ((unsigned char)*s < 0x20)
-            dd_str_addf(o, "\\u%04x", (unsigned)*s);
-        else
-            dd_str_addf(o, "%c", *s);
-    }
-    dd_str_add(o, "\"");
-}
-
 /* The shortest of 15, 16 or 17 digits that reads back as the same number. */
 static void add_real(dd_str *o, double x)
 {
@@ -173,7 +158,7 @@ static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const
 {
     if (!dd_json_get(doc, "sha256")) {
         add_key(o, &any, "sha256");
-        add_string(o, hash);
+        dd_str_quote(o, hash);
     }
     if (!dd_json_get(doc, "shape")) {
         add_key(o, &any, "shape");
@@ -183,7 +168,7 @@ static void add_missing(dd_str *o, const dd_json *doc, const dd_synset *s, const
         add_key(o, &any, "class_names");
         for (int64_t i = 0; i < s->classes; i++) {
             dd_str_add(o, i ? ", " : "[");
-            add_string(o, s->class_names[i]);
+            dd_str_quote(o, s->class_names[i]);
         }
         dd_str_add(o, "]");
     }

@@ -76,20 +76,6 @@ dd_status dd_expert_facts_of(dd_expert_facts *f, const dd_dataset *d, const dd_n
     return seen_as(f->seen_as, sizeof f->seen_as, d);
 }
 
-static void quoted(dd_str *s, const char *v)
-{
-    dd_str_add(s, "\"");
-    for (; *v; v++) {
-        if (*v == '"' || *v == '\\')
-            dd_str_addf(s, "\\%c", *v);
-        else if ((unsigned char)*v < 0x20)
-            dd_str_addf(s, "\\u%04x", (unsigned)(unsigned char)*v);
-        else
-            dd_str_addf(s, "%c", *v);
-    }
-    dd_str_add(s, "\"");
-}
-
 dd_status dd_expert_facts_write(const dd_expert_facts *f, const char *dir)
 {
     char path[1024], v[VALUE];
@@ -98,7 +84,7 @@ dd_status dd_expert_facts_write(const dd_expert_facts *f, const char *dir)
     for (const dd_option *o = table; o->name; o++) {
         (void)dd_options_get(table, f, o->name, v, sizeof v); /* the name is the table's own */
         dd_str_addf(&s, "%s  \"%s\": ", o == table ? "{\n" : ",\n", o->name);
-        quoted(&s, v);
+        dd_str_quote(&s, v);
     }
     dd_str_add(&s, "\n}\n");
     const dd_status st = s.failed ? dd_fail(DD_ENOMEM, "out of memory for a record") : dd_write_file(path, s.p, s.len);

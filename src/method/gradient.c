@@ -107,19 +107,12 @@ static dd_status make_data(job *j, int64_t classes)
     return name_classes(d);
 }
 
-static bool has(const dd_option *t, const char *name)
-{
-    for (; t->name; t++)
-        if (strcmp(t->name, name) == 0) return true;
-    return false;
-}
-
 /* Draws of a file are one a class. */
 static dd_status check_siamese(const job *j)
 {
     char value[DD_OPT_TEXT];
     const dd_driver *d = j->d;
-    if (!j->aug.data || !has(d->method->options, "siamese")) return DD_OK;
+    if (!j->aug.data || !dd_options_has(d->method->options, "siamese")) return DD_OK;
     DD_TRY(dd_options_get(d->method->options, d->state, "siamese", value, sizeof value));
     if (strcmp(value, "true") == 0) return DD_OK;
     return dd_fail(DD_EINVAL, "\"aug\" has a row a class, and siamese=%s draws one an image; leave one of them out",
@@ -149,7 +142,7 @@ static dd_status take_whole_batch(const job *j)
     const dd_driver *d = j->d;
     char n[24];
     snprintf(n, sizeof n, "%" PRId64, d->nitems / d->data->classes);
-    return j->real.data && has(d->method->options, "batch_real")
+    return j->real.data && dd_options_has(d->method->options, "batch_real")
                ? dd_options_set(d->method->options, d->state, "batch_real", n)
                : DD_OK;
 }

@@ -55,13 +55,6 @@ dd_status dd_distill_defaults(dd_distill_opts *o)
     return dd_options_defaults(driver_table, o);
 }
 
-static bool has_option(const dd_option *t, const char *name, size_t n)
-{
-    for (; t->name; t++)
-        if (strlen(t->name) == n && strncmp(t->name, name, n) == 0) return true;
-    return false;
-}
-
 /* "key=value" strings: the method's own keys first, then the driver's. */
 static dd_status apply_sets(dd_driver *d)
 {
@@ -73,7 +66,7 @@ static dd_status apply_sets(dd_driver *d)
         const size_t n = (size_t)(eq - *s);
         memcpy(key, *s, n);
         key[n] = 0;
-        const bool driver = !has_option(d->method->options, key, n) && has_option(driver_table, key, n);
+        const bool driver = !dd_options_has(d->method->options, key) && dd_options_has(driver_table, key);
         DD_TRY(
             dd_options_set(driver ? driver_table : d->method->options, driver ? (void *)&d->o : d->state, key, eq + 1));
     }

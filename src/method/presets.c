@@ -56,13 +56,6 @@ dd_status dd_preset_find(const dd_preset **out, const char *name)
                           name, dd_preset_count());
 }
 
-static bool has_option(const dd_option *t, const char *name)
-{
-    for (; t->name; t++)
-        if (strcmp(t->name, name) == 0) return true;
-    return false;
-}
-
 /* Sets those of a preset's settings that `t` has; of the driver's table, or of a method's for what that one lacks. */
 static dd_status apply(const dd_preset *p, const dd_option *t, void *dst, const dd_option *first)
 {
@@ -72,9 +65,9 @@ static dd_status apply(const dd_preset *p, const dd_option *t, void *dst, const 
         snprintf(key, sizeof key, "%.*s", (int)n, at);
         snprintf(value, sizeof value, "%.*s", (int)m, at + n + 1);
         at += n + 1 + m;
-        if (has_option(t, key))
+        if (dd_options_has(t, key))
             DD_TRY(dd_options_set(t, dst, key, value));
-        else if (first && !has_option(first, key))
+        else if (first && !dd_options_has(first, key))
             return dd_fail(DD_ENOTFOUND, "preset %s sets %s, which its method does not have", p->name, key);
     }
     return DD_OK;

@@ -20,25 +20,11 @@ dd_status dd_record_check_names(const dd_driver *d)
     return dd_utf8_check("the path of the output folder", d->o.out);
 }
 
-static void text(dd_str *s, const char *v)
-{
-    dd_str_add(s, "\"");
-    for (; *v; v++) {
-        if (*v == '"' || *v == '\\')
-            dd_str_addf(s, "\\%c", *v);
-        else if ((unsigned char)*v < 0x20)
-            dd_str_addf(s, "\\u%04x", (unsigned)(unsigned char)*v);
-        else
-            dd_str_addf(s, "%c", *v);
-    }
-    dd_str_add(s, "\"");
-}
-
 static void pair(dd_str *s, const char *key, const char *value, const char *end)
 {
-    text(s, key);
+    dd_str_quote(s, key);
     dd_str_add(s, ": ");
-    text(s, value);
+    dd_str_quote(s, value);
     dd_str_add(s, end);
 }
 

@@ -44,6 +44,8 @@ static dd_status open_store(const dd_run *r, dd_trajectory *m)
         return dd_fail(DD_EINVAL, "no experts given; make some by attar experts and name their folder with --set "
                                   "experts=FOLDER");
     DD_TRY(dd_experts_open(&m->store, m->experts, r->data, r->net));
+    m->list = dd_alloc((size_t)dd_experts_count(m->store), sizeof *m->list);
+    if (!m->list) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " experts", dd_experts_count(m->store));
     if (dd_experts_epochs(m->store) >= needs) return DD_OK;
     return dd_fail(DD_EINVAL,
                    "%s holds %" PRId64 " epochs, and a start before epoch %" PRId64 " with %" PRId64
@@ -174,6 +176,7 @@ void dd_trajectory_fini(void *state)
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
     dd_free(m->order);
     dd_free(m->permutation);
+    dd_free(m->list);
     dd_free(m->alpha);
     dd_free(m->dalpha);
 }
@@ -302,13 +305,10 @@ static dd_status read_expert(dd_trajectory *m, int64_t it)
     if (count > dd_experts_count(m->store))
         return dd_fail(DD_EEXIST, "the run began with %" PRId64 " experts, and %s holds %" PRId64 " finished ones",
                        count, m->experts, dd_experts_count(m->store));
-    int32_t *list = dd_alloc((size_t)count, sizeof *list);
-    if (!list) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " experts", count);
-    dd_key_permutation(dd_key_at(m->r->key, "experts", (uint64_t)(it / count)), count, list);
-    const int64_t expert = list[it % count],
+    dd_key_permutation(dd_key_at(m->r->key, "experts", (uint64_t)(it / count)), count, m->list);
+    const int64_t expert = m->list[it % count],
                   epoch = m->min_start_epoch +
                           (int64_t)dd_key_below(dd_key_at(m->key, "epoch", 0), 0, (uint64_t)(span > 0 ? span : 1));
-    dd_free(list);
     DD_TRY(dd_experts_read(m->store, expert, epoch, &m->start));
     DD_TRY(dd_tensor_copy(&m->theta, &m->start));
     DD_TRY(dd_experts_read(m->store, expert, epoch + m->expert_epochs, &m->start));

@@ -27,6 +27,7 @@ typedef struct dd_trajectory {
     dd_tensor grad, label_grad, lr_grad, y; /* [M,C,H,W]; [M,classes]; [1]; y F32 [M,classes]: logits */
     dd_tensor speed, label_speed, lr_speed; /* F32, likewise */
     int32_t *order, *permutation;           /* [N,batch] images of the steps; [M] */
+    int32_t *list;                          /* [experts] the order of this round */
     double *alpha, *dalpha;                 /* [N] */
     dd_tensor known;                        /* F32 [1]: experts that the run goes by, however many there are later */
     dd_tensor skips;                        /* F32 [1]: iterations in a row without an update */
