@@ -81,10 +81,11 @@ struct dd_instr {
     dd_kernel launch;
     void *state;
     size_t scratch; /* bytes, 64-byte aligned, shared by all instructions */
-    /* Row groups. A member is POINTWISE, a reduction over whole rows, a CONV that the backend lets join (one, the
-     * first, its dst in a buffer, a row for each plane of dst), or SUMPOOL or SUMPOOL_T of 2x2 windows of one plane a
-     * row (attr: height and width of the large and of the small plane); the last axis of its views is the row, of at
-     * most len elements, the others count the rows. What no other instruction reads lives in a buffer of one block of
+    /* Row groups. A member is POINTWISE, a reduction over whole rows, SUMPOOL or SUMPOOL_T of 2x2 windows of one plane a
+     * row (attr: height and width of the large and of the small plane), or what the backend lets join: a CONV (among the
+     * first members, its dst in a buffer, a row for each plane of dst) or a CONV_DW (among the last, u in a buffer, a row
+     * for each plane of u). The last axis of the views of all others is the row, of at most len elements, the others
+     * count the rows. What no other instruction reads lives in a buffer of one block of
      * rows: buffer[0] is dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory. A member with buffer[0] <
      * 0 is not computed as it stands: the readers of its value, who name it by
      * -(1 + its place among the members), do so from what it reads. It is one of a row with one number per row (ADD,
@@ -111,9 +112,11 @@ struct dd_backend {
     void *self;
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);
-    bool (*joins)(dd_backend *b, const dd_instr *conv); /* this CONV may be a member of a row group; NULL: none may */
-    int lanes;                                          /* rows of a block; 0: no operand may be blocked */
-    bool half;                                          /* blocked operands are held as bfloat16 */
+    int (*joins)(dd_backend *b, const dd_instr *k); /* how many row groups may each compute this CONV for themselves
+                                                       rather than read its result; of a CONV_DW 1: it may be a member;
+                                                       0: no; NULL: none may */
+    int lanes;                                      /* rows of a block; 0: no operand may be blocked */
+    bool half;                                      /* blocked operands are held as bfloat16 */
     unsigned (*may_block)(
         dd_backend *b,
         const dd_instr *in); /* operands as in `blocked`, each on its own; ROWS with members: 1, all rows */

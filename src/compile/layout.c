@@ -37,6 +37,12 @@ static int64_t row_of(const dd_compiled *c, const dd_command *k, unsigned may, i
     return n > 1 ? n : -1;
 }
 
+/* The operands of a member that are its group's rows. */
+static unsigned inner(const dd_command *k)
+{
+    return !convolution(k) ? ~0u : k->in.kind == DD_K_CONV_DW ? 4 : 1;
+}
+
 /* What the backend can take; for a group that is all of its members' operands or none. */
 static void ask(layout *l, dd_backend *b)
 {
@@ -53,7 +59,7 @@ static void ask(layout *l, dd_backend *b)
         k->in.member = l->list;
         l->may[i] = b->may_block(b, &k->in);
         k->in.member = NULL;
-        for (size_t m = 0; l->may[i] && m < n; m++) l->may[i + 1 + m] = convolution(&c->step[i + 1 + m]) ? 1 : ~0u;
+        for (size_t m = 0; l->may[i] && m < n; m++) l->may[i + 1 + m] = inner(&c->step[i + 1 + m]);
     }
 }
 
@@ -114,7 +120,7 @@ static void mark(layout *l, bool half)
         for (int j = 0; j <= k->in.nsrc; j++)
             if (l->is[slot_of(k, j)]) k->in.blocked |= 1u << j;
         if (half) k->in.half = k->in.blocked;
-        if (k->group && convolution(k)) k->in.blocked |= c->step[k->group - 1].in.blocked; /* its dst: a buffer */
+        if (k->group && convolution(k) && c->step[k->group - 1].in.blocked) k->in.blocked |= inner(k); /* in a buffer */
     }
     for (size_t s = 0; s < c->nslot; s++) {
         c->stats.blocked += l->is[s];

@@ -51,8 +51,9 @@ dd_status dd_lower(dd_compiled *c, const dd_graph *g, unsigned leave_out);
 dd_status dd_sink_copies(dd_compiled *c);
 /* fuse.c: steps over the same rows become groups, each behind its ROWS; values that stay inside lose their memory. */
 dd_status dd_fuse_rows(dd_compiled *c);
-/* fuse_first.c: a cheap convolution joins the row group that alone reads it, where the backend says it can. */
-void dd_fuse_first(dd_compiled *c, dd_backend *b);
+/* fuse_first.c: a cheap convolution joins the row groups that alone read it, the gradient of its weights the one that
+ * alone makes what it reads, where the backend says they can. */
+dd_status dd_fuse_first(dd_compiled *c, dd_backend *b);
 /* layout.c: which tensors lie in blocks of the backend's lanes. */
 dd_status dd_choose_layout(dd_compiled *c, dd_backend *b);
 /* plan.c: in-place reuse, then offsets. */

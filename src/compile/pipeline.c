@@ -32,7 +32,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, dd_backend *
     if (!(leave_out & DD_NO_REUSE)) DD_TRY(dd_sink_copies(c));
     if (b->rows && !(leave_out & DD_NO_FUSE)) {
         DD_TRY(dd_fuse_rows(c));
-        dd_fuse_first(c, b);
+        DD_TRY(dd_fuse_first(c, b));
         if (!(leave_out & DD_NO_LAYOUT)) DD_TRY(dd_choose_layout(c, b));
     }
     DD_TRY(dd_plan(c, !(leave_out & DD_NO_REUSE)));

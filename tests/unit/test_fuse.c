@@ -426,36 +426,77 @@ static dd_val block(dd_graph *g, dd_val x, dd_val w, dd_val scale, dd_val shift)
     return dd_avgpool(g, dd_relu(g, dd_add(g, dd_mul(g, n, scale), shift)), pool);
 }
 
+static const int64_t few_channels[][5] = {/* n c o side pad */ {60, 1, 16, 32, 1},
+                                          {7, 1, 11, 28, 3},
+                                          {9, 3, 8, 14, 1},
+                                          {33, 2, 9, 6, 0},
+                                          {11, 4, 16, 8, 1},
+                                          {3, 4, 8, 40, 2}};
+
+/* With a smooth activation, since gradients are compared. */
+static dd_val first_layer(dd_graph *g, tensors *v, const int64_t *k, bool biased, bool smooth, dd_val wrt[3])
+{
+    static const dd_pool_attr pool = {{2, 2}, {2, 2}, {0, 0}};
+    const int pad = (int)k[4];
+    const dd_conv_attr conv = {{1, 1}, {pad, pad}, {1, 1}, 1};
+    const dd_key key = dd_key_seed(10);
+    const dd_val x = input(g, v, "x", DD_F32, DD_SHAPE(k[0], k[1], k[3], k[3]), key),
+                 w = input(g, v, "w", DD_F32, DD_SHAPE(k[2], k[1], 3, 3), key),
+                 u = input(g, v, "u", DD_F32, DD_SHAPE(k[2], 1, 1), key);
+    dd_val y = dd_conv(g, x, w, conv);
+    if (biased) y = dd_add(g, y, dd_expand(g, u, dd_shape_of(g, y)));
+    y = dd_mul(g, dd_normalize(g, y, 4u | 8u, 1e-5), dd_expand(g, u, dd_shape_of(g, y)));
+    wrt[0] = w;
+    wrt[1] = u;
+    wrt[2] = x;
+    return dd_avgpool(g, smooth ? dd_mul(g, y, dd_sigmoid(g, y)) : dd_relu(g, y), pool);
+}
+
+static int64_t plane_bytes(const int64_t *k)
+{
+    const int64_t side = k[3] + 2 * k[4] - 2;
+    return k[0] * k[2] * side * side * (int64_t)sizeof(float);
+}
+
 /* The first layer of a test: its output, which the group alone reads, needs no memory. Channels that a block of rows
  * does not divide, sides that vectors do not. */
 static void a_first_convolution_joins(void **state)
 {
-    static const int64_t cases[][5] = {/* n c o side pad */ {60, 1, 16, 32, 1},
-                                       {7, 1, 11, 28, 3},
-                                       {9, 3, 8, 14, 1},
-                                       {33, 2, 9, 6, 0},
-                                       {3, 4, 8, 40, 2}};
-    const dd_key key = dd_key_seed(10);
     (void)state;
-    for (size_t i = 0; i < DD_LEN(cases); i++)
+    for (size_t i = 0; i < DD_LEN(few_channels); i++)
         for (int biased = 0; biased < 2; biased++) {
-            const int64_t *k = cases[i], out = k[3] + 2 * k[4] - 2;
-            const int pad = (int)k[4];
-            const dd_conv_attr conv = {{1, 1}, {pad, pad}, {1, 1}, 1};
-            const dd_pool_attr pool = {{2, 2}, {2, 2}, {0, 0}};
+            const int64_t *k = few_channels[i];
             int64_t groups;
             tensors v = {0};
+            dd_val unused[3];
             dd_graph *g = dd_graph_new();
-            const dd_val x = input(g, &v, "x", DD_F32, DD_SHAPE(k[0], k[1], k[3], k[3]), key),
-                         w = input(g, &v, "w", DD_F32, DD_SHAPE(k[2], k[1], 3, 3), key),
-                         u = input(g, &v, "u", DD_F32, DD_SHAPE(k[2], 1, 1), key);
-            dd_val y = dd_conv(g, x, w, conv);
-            if (biased) y = dd_add(g, y, dd_expand(g, u, dd_shape_of(g, y)));
-            y = dd_mul(g, dd_normalize(g, y, 4u | 8u, 1e-5), dd_expand(g, u, dd_shape_of(g, y)));
-            output(g, &v, "y", dd_avgpool(g, dd_relu(g, y), pool));
+            output(g, &v, "y", first_layer(g, &v, k, biased, false, unused));
             const dd_program_stats with = judge(g, &v, 2e-4, &groups);
             assert_true(groups > 0);
-            if (i == 0 && has_vectors()) assert_true(with.arena < 2 * k[0] * k[2] * out * out);
+            if (i == 0 && has_vectors()) assert_true(2 * with.arena < plane_bytes(k));
+            free_all(&v);
+            dd_graph_free(g);
+        }
+}
+
+/* Its groups forwards and back compute it each for itself, and the gradient of its weights reads the last one's blocks:
+ * no plane is in memory. The gradient of an image needs all channels, so that the planes it reads are. */
+static void gradients_of_a_first_convolution_join(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DD_LEN(few_channels); i++)
+        for (int wrt = 2; wrt < 4; wrt++) {
+            const int64_t *k = few_channels[i];
+            int64_t groups;
+            tensors v = {0};
+            dd_val x[3], d[3];
+            dd_graph *g = dd_graph_new();
+            const dd_val y = convolved(g, first_layer(g, &v, k, true, true, x), DD_F32, 0);
+            dd_grad(g, dd_dot(g, y, dd_scale(g, y, 0.01)), wrt, x, d);
+            for (int j = 0; j < wrt; j++) output(g, &v, (const char *[]){"w'", "u'", "x'"}[j], d[j]);
+            const dd_program_stats with = judge(g, &v, 5e-4, &groups);
+            assert_true(groups > 0);
+            if (i == 0 && wrt == 2 && has_vectors()) assert_true(with.arena < plane_bytes(k));
             free_all(&v);
             dd_graph_free(g);
         }
@@ -737,6 +778,7 @@ int main(void)
                                        cmocka_unit_test(readers_compute),
                                        cmocka_unit_test(readers_compute_at_the_edge),
                                        cmocka_unit_test(a_first_convolution_joins),
+        cmocka_unit_test(gradients_of_a_first_convolution_join),
                                        cmocka_unit_test(a_gate_is_pooled_without_numbers),
                                        cmocka_unit_test(a_row_is_enlarged_into_its_own_operand),
                                        cmocka_unit_test(two_first_convolutions_are_read_by_a_group),

@@ -12,6 +12,7 @@
 
 #ifdef DD_FEW_X86
 #include <omp.h>
+#include <string.h>
 
 enum { ENOUGH_OUT = 8, WEIGHTS_PLANES = 2 }; /* channels from which and up to which ours gain */
 
@@ -50,6 +51,24 @@ static int64_t weights_scratch(const dd_instr *in, const dd_conv_geo *g, int64_t
     return blocked(in) ? blocks_here()->weights_scratch(g, share) : lanes_here()->weights_scratch(g, share);
 }
 
+static void weigh(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, int64_t image, int64_t first, int64_t count,
+                  bool fresh, const void *u, float *buf)
+{
+    const float *x = (const float *)in->in[0] + image * g->c * g->h * g->w;
+    if (blocked(in))
+        blocks_here()->weights(g, half(in), s, first, count, fresh, x, u, buf);
+    else
+        lanes_here()->weights(g, s, first, count, fresh, x, u, buf);
+}
+
+static void weigh_end(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, int parts, int64_t apart, float *buf)
+{
+    if (blocked(in))
+        blocks_here()->weights_end(g, s, parts, apart, buf, in->out);
+    else
+        lanes_here()->weights_end(g, s, parts, apart, buf, in->out);
+}
+
 /* Each output channel is one thread's alone, so the order of additions is fixed. */
 static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch)
 {
@@ -57,13 +76,16 @@ static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch
     const int64_t share = share_of(in, g.o, b->threads), each = weights_scratch(in, &g, share);
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (g.n > 1)
     for (int t = 0; t < b->threads; t++) {
-        const int64_t first = t * share, last = first + share < g.o ? first + share : g.o;
+        const dd_few_sums s = {t * share, g.o - t * share < share ? g.o - t * share : share};
         float *buf = (float *)scratch + t * each;
-        if (first >= last) continue;
-        if (blocked(in))
-            blocks_here()->weights(&g, half(in), first, last, in->in[0], in->in[1], buf, in->out);
-        else
-            lanes_here()->weights(&g, first, last, in->in[0], in->in[1], buf, in->out);
+        if (s.channels <= 0) continue;
+        memset(buf, 0, (size_t)each * sizeof *buf);
+        for (int64_t n = 0; n < g.n; n++) {
+            const int64_t at = (n * g.o + s.base) * g.p * g.q;
+            const void *u = half(in) ? (const void *)((const uint16_t *)in->in[1] + at) : (const float *)in->in[1] + at;
+            weigh(in, &g, s, n, s.base, s.channels, true, u, buf);
+        }
+        weigh_end(in, &g, s, 1, 0, buf);
     }
     return DD_OK;
 }
@@ -134,12 +156,17 @@ unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
+    if (in->kind == DD_K_CONV_DW) return weights_scratch(in, &g, g.o);
     return blocked(in) ? blocks_here()->scratch(&g, false) : lanes_here()->scratch(&g, false);
 }
 
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
+    if (in->kind == DD_K_CONV_DW) {
+        memset(buffer, 0, (size_t)weights_scratch(in, &g, g.o) * sizeof *buffer);
+        return;
+    }
     if (blocked(in)) blocks_here()->start(&g, false, in->in[1], buffer);
 }
 
@@ -152,6 +179,19 @@ void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, in
         blocks_here()->planes(&g, first, count, fresh, x, bias, buffer, y);
     else
         lanes_here()->planes(&g, first, count, fresh, x, in->in[1], bias, buffer, y);
+}
+
+void dd_cpu_conv_few_weigh(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
+                           const float *u)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    weigh(in, &g, (dd_few_sums){0, g.o}, image, first, count, fresh, u, buffer);
+}
+
+void dd_cpu_conv_few_end(const dd_instr *in, int parts, int64_t apart, float *buffer)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    weigh_end(in, &g, (dd_few_sums){0, g.o}, parts, apart, buffer);
 }
 
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
@@ -208,5 +248,16 @@ void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, in
                             float *y)
 {
     (void)in, (void)image, (void)first, (void)count, (void)fresh, (void)buffer, (void)y;
+}
+
+void dd_cpu_conv_few_weigh(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
+                           const float *u)
+{
+    (void)in, (void)image, (void)first, (void)count, (void)fresh, (void)buffer, (void)u;
+}
+
+void dd_cpu_conv_few_end(const dd_instr *in, int parts, int64_t apart, float *buffer)
+{
+    (void)in, (void)parts, (void)apart, (void)buffer;
 }
 #endif

@@ -9,6 +9,11 @@
 
 enum { DD_FEW_PLANES = 4 };
 
+/* The output channels whose sums a buffer holds. */
+typedef struct dd_few_sums {
+    int64_t base, channels;
+} dd_few_sums;
+
 typedef struct dd_few_lanes {
     int64_t (*scratch)(const dd_conv_geo *g, bool back); /* floats of buf in the next two */
     /* Planes first..first+count-1 of y [o,p,q] of one image x [c,h,w], into y; bias may be NULL. Unless `fresh`, buf
@@ -17,10 +22,13 @@ typedef struct dd_few_lanes {
                    const float *bias, float *buf, float *y);
     /* y [c,h,w] of one u [o,p,q]. */
     void (*backward)(const dd_conv_geo *g, const float *u, const float *w, float *buf, float *y);
+    /* Gradient of the 3x3 kernels of `channels` output channels from `base` on. Floats of buf, all zero at first: */
     int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
-    /* Gradient of the 3x3 kernels of output channels first..last-1 over all images. */
-    void (*weights)(const dd_conv_geo *g, int64_t first, int64_t last, const float *x, const float *u, float *buf,
-                    float *y);
+    /* Adds what planes first..first+count-1 of one image give; u: these planes. Unless `fresh`, buf holds the image. */
+    void (*weights)(const dd_conv_geo *g, dd_few_sums s, int64_t first, int64_t count, bool fresh, const float *x,
+                    const float *u, float *buf);
+    /* y from the sums of `parts` buffers that are `apart` floats apart. */
+    void (*weights_end)(const dd_conv_geo *g, dd_few_sums s, int parts, int64_t apart, const float *buf, float *y);
 } dd_few_lanes;
 
 typedef struct dd_few_blocks {
@@ -35,8 +43,9 @@ typedef struct dd_few_blocks {
     /* half: u is bfloat16. */
     void (*backward)(const dd_conv_geo *g, bool half, const void *u, float *buf, float *y);
     int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
-    void (*weights)(const dd_conv_geo *g, bool half, int64_t first, int64_t last, const float *x, const void *u,
-                    float *buf, float *y);
+    void (*weights)(const dd_conv_geo *g, bool half, dd_few_sums s, int64_t first, int64_t count, bool fresh,
+                    const float *x, const void *u, float *buf);
+    void (*weights_end)(const dd_conv_geo *g, dd_few_sums s, int parts, int64_t apart, const float *buf, float *y);
 } dd_few_blocks;
 
 #if defined(__x86_64__) && defined(__GNUC__)

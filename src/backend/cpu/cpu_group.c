@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Row groups: every member in turn over a block of rows that stays in cache. Blocks are cut by the shape alone and
- * handed out to the threads; values that only members read live in a few buffers of one block per thread. */
+ * handed out to the threads, in order; values that only members read live in a few buffers of one block per thread. */
 #include "backend/cpu/cpu_group.h"
 
 #include "base/memory.h"
@@ -13,23 +13,35 @@ static void plan_release(dd_cpu_state *s)
     dd_free(s);
 }
 
+static bool convolves(const dd_row_member *m)
+{
+    return m->way == DD_WAY_PLANES || m->way == DD_WAY_WEIGHTS;
+}
+
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 {
     const dd_row_plan *p = in->state;
-    const int64_t parts = b->threads > 1 && p->outer * in->attr[1] >= DD_CPU_GRAIN ? b->threads : 1;
-    void (*run)(const dd_row_plan *, int, int64_t, int64_t, char *, int64_t *) =
-        p->stripes ? dd_row_run_blocks : dd_row_run;
+    const int parts = b->threads > 1 && p->outer * in->attr[1] >= DD_CPU_GRAIN ? b->threads : 1;
+    void (*run)(const dd_row_plan *, int, int64_t, int64_t, char *) = p->stripes ? dd_row_run_blocks : dd_row_run;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
-    for (int64_t t = 0; t < parts; t++) {
+    for (int t = 0; t < parts; t++) {
         char *memory = (char *)scratch + (size_t)t * p->thread;
-        int64_t held = -1;
         const dd_numbers plain = dd_row_numbers_at(p, 0, memory);
         dd_numbers_plain(&plain, p->block);
+        for (int i = 0; i < p->n; i++) {
+            if (!convolves(&p->m[i])) continue;
+            dd_row_image_of(&p->m[i], memory)->held = -1;
+            dd_cpu_conv_few_start(p->m[i].in, dd_row_image_of(&p->m[i], memory)->buffer);
+        }
         for (int64_t u = p->blocks * t / parts; u < p->blocks * (t + 1) / parts; u++) {
             const int64_t row = u * p->block, n = p->outer - row < p->block ? p->outer - row : p->block;
-            for (int i = 0; i < p->n; i++) run(p, i, row, n, memory, &held);
+            for (int i = 0; i < p->n; i++) run(p, i, row, n, memory);
         }
     }
+    for (int i = 0; i < p->n; i++) /* a thread has its own sums, which are added in their order */
+        if (p->m[i].way == DD_WAY_WEIGHTS)
+            dd_cpu_conv_few_end(p->m[i].in, parts, (int64_t)(p->thread / sizeof(float)),
+                                dd_row_image_of(&p->m[i], scratch)->buffer);
     return DD_OK;
 }
 
@@ -137,9 +149,10 @@ static void plan_member(const dd_row_plan *p, dd_row_member *m, const dd_instr *
 {
     m->in = in;
     m->from = m->pool = -1;
-    if (in->kind == DD_K_CONV) {
-        m->way = DD_WAY_PLANES;
-        m->op[0].buffer = in->buffer[0] - 1;
+    if (in->kind == DD_K_CONV || in->kind == DD_K_CONV_DW) {
+        const bool back = in->kind == DD_K_CONV_DW;
+        m->way = back ? DD_WAY_WEIGHTS : DD_WAY_PLANES;
+        m->op[0].buffer = in->buffer[back ? 2 : 0] - 1;
         return;
     }
     choose_kernel(m, in, f);
@@ -223,7 +236,6 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     const int64_t len = in->attr[1];
     const dd_dtype t = in->member[0]->dst.dtype;
     int places = 1;
-    size_t image = 0;
     const dd_rows *f = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
     dd_row_plan *p = dd_alloc(1, sizeof *p + (size_t)n * sizeof p->m[0]);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a row group of %d instructions", n);
@@ -243,15 +255,17 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
         plan_member(p, &p->m[i], in->member[i], f);
         p->m[i].place = places;
         places += p->m[i].way == DD_WAY_NUMBERS || p->m[i].way == DD_WAY_STORE;
-        if (p->m[i].way == DD_WAY_PLANES)
-            image = round_up((size_t)dd_cpu_conv_few_buffer(in->member[i]) * sizeof(float));
     }
     pair_pools(p);
     if (p->stripes) pair_scales(p);
     p->first_numbers = p->buffer * (size_t)in->attr[3];
     p->spare = p->first_numbers + p->numbers * (size_t)places;
-    p->image = p->spare + DD_ROW_SPARE * p->spare_row;
-    p->thread = p->image + image;
+    p->thread = p->spare + DD_ROW_SPARE * p->spare_row;
+    for (int i = 0; i < n; i++) {
+        if (!convolves(&p->m[i])) continue;
+        p->m[i].image = p->thread;
+        p->thread += round_up(sizeof(dd_row_image) + (size_t)dd_cpu_conv_few_buffer(in->member[i]) * sizeof(float));
+    }
     in->scratch = p->thread * (size_t)b->threads;
     in->state = p;
     in->launch = launch;
@@ -277,8 +291,8 @@ bool dd_cpu_group_may_block(const dd_instr *in)
     for (int64_t i = 0; i < in->attr[2]; i++) {
         const dd_instr *m = in->member[i];
         if (m->dst.dtype != DD_F32) return false;
-        if (m->kind == DD_K_CONV) {
-            if (!(dd_cpu_conv_few_may_block(m) & 1)) return false;
+        if (m->kind == DD_K_CONV || m->kind == DD_K_CONV_DW) {
+            if (!dd_cpu_conv_few_may_block(m)) return false;
             continue;
         }
         for (int k = 0; k <= m->nsrc; k++)

@@ -33,6 +33,7 @@ typedef enum dd_way {
     DD_WAY_FOLD,    /* reductions */
     DD_WAY_POOL,    /* SUMPOOL, SUMPOOL_T */
     DD_WAY_PLANES,  /* CONV: a row for each plane */
+    DD_WAY_WEIGHTS, /* CONV_DW: reads a row for each plane */
     DD_WAY_NUMBERS, /* only the numbers of each row that make the value from its row: readers use them */
     DD_WAY_STORE,   /* the numbers, and the value */
     DD_WAY_AFFINE,  /* two operands, or a STEP, that readers compute */
@@ -56,18 +57,25 @@ typedef struct dd_row_member {
     int64_t width;
     bool block; /* MAP: one call for the block */
     bool large; /* SUMPOOL_T rather than SUMPOOL */
+    size_t image; /* PLANES, WEIGHTS: in a thread's memory, its dd_row_image */
     dd_row_map map;
     dd_row_fold fold;
     dd_row_affine affine;
     dd_row_affine_fold affine_fold;
 } dd_row_member;
 
+/* Of a convolution, with its buffer behind it. */
+typedef struct dd_row_image {
+    _Alignas(64) int64_t held; /* the image in the buffer; -1: none yet */
+    float buffer[];
+} dd_row_image;
+
 typedef struct dd_row_plan {
     dd_cpu_state base;
     const dd_stripes *stripes; /* NULL: row by row */
     int64_t outer, block, blocks;
     size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers, a spare row */
-    size_t first_numbers, spare, image;      /* in a thread's memory: numbers, spare rows, a CONV's buffer */
+    size_t first_numbers, spare;             /* in a thread's memory: numbers, spare rows */
     size_t thread;                           /* its bytes */
     dd_row_affine store;
     int n;
@@ -85,6 +93,11 @@ static inline dd_numbers dd_row_numbers_of(const dd_row_plan *p, int i, char *me
     return dd_row_numbers_at(p, i < 0 ? 0 : p->m[i].place, memory);
 }
 
+static inline dd_row_image *dd_row_image_of(const dd_row_member *m, char *memory)
+{
+    return (dd_row_image *)(void *)(memory + m->image);
+}
+
 /* One number for all rows. */
 static inline bool dd_row_constant(const dd_row_operand *o)
 {
@@ -97,7 +110,7 @@ char *dd_row_base(const dd_row_operand *o);
 void dd_row_take(const dd_row_plan *p, const dd_row_operand *o, int64_t row, int64_t n, char *memory, double *to);
 /* Member i of NUMBERS or STORE: its numbers in n rows. */
 void dd_row_make_numbers(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory);
-/* Member i in n rows; *held: the image in a CONV's buffer of the thread, -1: none yet. */
-void dd_row_run(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held);
-void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held);
+/* Member i in n rows. */
+void dd_row_run(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory);
+void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory);
 #endif

@@ -212,15 +212,15 @@ static void one_block(const here *h, int i)
     }
 }
 
-void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held)
+void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory)
 {
     const dd_row_member *m = &p->m[i];
     here h = {p, row, 0, memory};
     if (m->way == DD_WAY_NOTHING || m->way == DD_WAY_LATER) return;
     if (m->way == DD_WAY_STORE) dd_row_make_numbers(p, i, row, n, memory);
     const bool narrow = m->width == 1 && m->way != DD_WAY_POOL; /* numbers of rows; a pool may make a row of one */
-    if (m->way == DD_WAY_PLANES || m->way == DD_WAY_NUMBERS || narrow)
-        dd_row_run(p, i, row, n, memory, held);
+    if (m->way == DD_WAY_PLANES || m->way == DD_WAY_WEIGHTS || m->way == DD_WAY_NUMBERS || narrow)
+        dd_row_run(p, i, row, n, memory);
     else if (m->way == DD_WAY_MAP && in_one(m))
         map(&h, m, n);
     else
@@ -232,8 +232,8 @@ const dd_stripes *dd_stripes_here(void)
     return NULL;
 }
 
-void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held)
+void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory)
 {
-    dd_row_run(p, i, row, n, memory, held);
+    dd_row_run(p, i, row, n, memory);
 }
 #endif

@@ -186,29 +186,34 @@ static void run_rows(const dd_row_plan *p, const dd_row_member *m, int64_t row, 
     }
 }
 
-static void run_planes(const dd_row_plan *p, const dd_row_member *m, int64_t row, int64_t n, char *memory,
-                       int64_t *held)
+/* The rows are planes of one image after the other: those of dst that a CONV makes, or of u that a CONV_DW reads. */
+static void run_planes(const dd_row_plan *p, const dd_row_member *m, int64_t row, int64_t n, char *memory)
 {
-    const int64_t channels = m->in->dst.dim[1], plane = m->in->dst.dim[2] * m->in->dst.dim[3];
-    float *buffer = (float *)(void *)(memory + p->image),
-          *y = (float *)(void *)(memory + (size_t)m->op[0].buffer * p->buffer);
-    if (*held < 0) dd_cpu_conv_few_start(m->in, buffer);
+    const dd_view *v = m->way == DD_WAY_WEIGHTS ? &m->in->src[1] : &m->in->dst;
+    const int64_t channels = v->dim[1], plane = v->dim[2] * v->dim[3];
+    dd_row_image *x = dd_row_image_of(m, memory);
+    float *y = (float *)(void *)(memory + (size_t)m->op[0].buffer * p->buffer);
     for (int64_t r = row; r < row + n;) {
         const int64_t image = r / channels, first = r % channels, left = channels - first,
                       count = row + n - r < left ? row + n - r : left;
-        dd_cpu_conv_few_planes(m->in, image, first, count, image != *held, buffer, y + (r - row) * plane);
-        *held = image;
+        const bool fresh = image != x->held;
+        if (m->way == DD_WAY_WEIGHTS)
+            dd_cpu_conv_few_weigh(m->in, image, first, count, fresh, x->buffer, y + (r - row) * plane);
+        else
+            dd_cpu_conv_few_planes(m->in, image, first, count, fresh, x->buffer, y + (r - row) * plane);
+        x->held = image;
         r += count;
     }
 }
 
-void dd_row_run(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory, int64_t *held)
+void dd_row_run(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memory)
 {
     const dd_row_member *m = &p->m[i];
     switch (m->way) {
     case DD_WAY_NOTHING:
     case DD_WAY_LATER: break;
-    case DD_WAY_PLANES: run_planes(p, m, row, n, memory, held); break;
+    case DD_WAY_PLANES:
+    case DD_WAY_WEIGHTS: run_planes(p, m, row, n, memory); break;
     case DD_WAY_NUMBERS: dd_row_make_numbers(p, i, row, n, memory); break;
     case DD_WAY_STORE:
         dd_row_make_numbers(p, i, row, n, memory);

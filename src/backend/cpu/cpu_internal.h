@@ -55,7 +55,7 @@ dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_factor_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_conv_prepare(dd_backend *b, dd_instr *in);
 unsigned dd_cpu_conv_may_block(dd_backend *b, const dd_instr *in);
-bool dd_cpu_conv_joins(dd_backend *b, const dd_instr *in);
+int dd_cpu_conv_joins(dd_backend *b, const dd_instr *in);
 /* The same by the shape alone, and whether a kernel of ours can compute it at all. */
 unsigned dd_cpu_conv_shape_may_block(const dd_instr *in);
 bool dd_cpu_conv_is_ours(const dd_instr *in);
@@ -69,13 +69,17 @@ void dd_cpu_onednn_version(char *out, size_t size); /* "oneDNN 2.6.3" */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 bool dd_cpu_conv_few_takes(const dd_instr *in); /* in one layout at least */
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
-/* A CONV that it takes as a member of a row group: floats of a thread's buffer, its preparation once a launch, and
- * planes first.. of one image of dst into y, one behind the other or in blocks. `fresh`: the buffer does not hold this
- * image yet. */
+/* A CONV or CONV_DW that it takes as a member of a row group: floats of a thread's buffer, its preparation once a
+ * launch; planes first.. of one image of dst into y, one behind the other or in blocks, or what such planes u add to the
+ * weights' gradient. `fresh`: the buffer does not hold this image yet. In the end: dst from the buffers of all threads,
+ * which are `apart` floats apart. */
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in);
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer);
 void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
                             float *y);
+void dd_cpu_conv_few_weigh(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
+                           const float *u);
+void dd_cpu_conv_few_end(const dd_instr *in, int parts, int64_t apart, float *buffer);
 /* All three passes of 3x3 convolutions of many channels; false as above. */
 bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in);
 bool dd_cpu_winograd_takes(const dd_instr *in);
