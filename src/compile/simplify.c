@@ -3,22 +3,18 @@
  * Algebraic rewrites, one node at a time while the graph is rebuilt, repeated until a rebuild changes nothing. Common
  * subexpressions vanish because the new graph interns. Each rule returns the value that replaces the node, or poison
  * (id 0) for "not mine". The public constructors add their own peepholes. Knows graph and base. */
-#include "compile/passes.h"
+#include "compile/simplify_internal.h"
+
+#include "base/memory.h"
 
 static const dd_val none = {0};
 
-typedef struct rule_ctx {
-    dd_graph *g;      /* the new graph */
-    const dd_node *n; /* of the old graph: op, attributes and shape hold, sources are src */
-    const uint32_t *src;
-} rule_ctx;
-
-static const dd_node *source(const rule_ctx *k, int i)
+static const dd_node *source(const dd_rule *k, int i)
 {
     return dd_graph_node(k->g, k->src[i]);
 }
 
-static dd_val val(const rule_ctx *k, int i)
+static dd_val val(const dd_rule *k, int i)
 {
     return (dd_val){k->src[i]};
 }
@@ -28,8 +24,7 @@ static bool pointwise(dd_op op)
     return (dd_op_flags(op) & DD_F_POINTWISE) != 0;
 }
 
-/* The node n on sources src, through the constructor that knows peepholes where there is one. */
-static dd_val make_pointwise(dd_graph *g, dd_op op, dd_dtype t, int nsrc, const uint32_t *src)
+dd_val dd_make_pointwise(dd_graph *g, dd_op op, dd_dtype t, int nsrc, const uint32_t *src)
 {
     const dd_val a = {src[0]}, b = {nsrc > 1 ? src[1] : 0};
     switch (op) {
@@ -44,7 +39,7 @@ static dd_val make_pointwise(dd_graph *g, dd_op op, dd_dtype t, int nsrc, const 
 }
 
 /* A pointwise op whose sources are all constant. */
-static dd_val fold_constants(const rule_ctx *k)
+static dd_val fold_constants(const dd_rule *k)
 {
     double v[3] = {0}, y;
     if (!pointwise(k->n->op)) return none;
@@ -56,7 +51,7 @@ static dd_val fold_constants(const rule_ctx *k)
 }
 
 /* Movement of a constant is a constant of the result's shape. */
-static dd_val move_constant(const rule_ctx *k)
+static dd_val move_constant(const dd_rule *k)
 {
     switch (k->n->op) {
     case DD_OP_RESHAPE:
@@ -75,7 +70,7 @@ static dd_val move_constant(const rule_ctx *k)
 
 /* op(EXPAND a, EXPAND b, CONST) = EXPAND(op(a, b, CONST)) when the expansions start from one shape: the arithmetic is
  * done once per distinct element. */
-static dd_val hoist_expand(const rule_ctx *k)
+static dd_val hoist_expand(const dd_rule *k)
 {
     dd_shape small = {0};
     uint32_t src[3];
@@ -95,20 +90,22 @@ static dd_val hoist_expand(const rule_ctx *k)
         const dd_node *s = source(k, i);
         src[i] = s->op == DD_OP_CONST ? dd_full(k->g, s->dtype, small, s->c).id : s->src[0];
     }
-    return dd_expand(k->g, make_pointwise(k->g, k->n->op, k->n->dtype, k->n->nsrc, src), k->n->shape);
+    return dd_expand(k->g, dd_make_pointwise(k->g, k->n->op, k->n->dtype, k->n->nsrc, src), k->n->shape);
 }
 
-/* c * (x * d) = x * cd, c * (-x) = x * -c, a + (-b) = a - b, a - (-b) = a + b */
-static dd_val arithmetic(const rule_ctx *k)
+/* a - a = 0, c * (x * d) = x * cd, -1 * x = -x, c * (-x) = x * -c, a + (-b) = a - b, a - (-b) = a + b */
+static dd_val arithmetic(const dd_rule *k)
 {
     if (k->n->op != DD_OP_ADD && k->n->op != DD_OP_SUB && k->n->op != DD_OP_MUL) return none;
+    if (k->n->op == DD_OP_SUB && k->src[0] == k->src[1]) return dd_full(k->g, k->n->dtype, k->n->shape, 0);
     for (int i = 0; i < 2; i++) {
         const dd_node *a = source(k, i), *b = source(k, 1 - i);
         if (k->n->op == DD_OP_ADD && b->op == DD_OP_NEG) return dd_sub(k->g, val(k, i), (dd_val){b->src[0]});
         if (k->n->op == DD_OP_SUB && i == 0 && b->op == DD_OP_NEG)
-            return make_pointwise(k->g, DD_OP_ADD, b->dtype, 2, (uint32_t[]){k->src[0], b->src[0]});
+            return dd_make_pointwise(k->g, DD_OP_ADD, b->dtype, 2, (uint32_t[]){k->src[0], b->src[0]});
         if (k->n->op != DD_OP_MUL || a->op != DD_OP_CONST) continue;
         if (b->op == DD_OP_NEG) return dd_scale(k->g, (dd_val){b->src[0]}, -a->c);
+        if (a->c == -1 && b->op != DD_OP_CONST) return dd_neg(k->g, val(k, 1 - i));
         if (b->op != DD_OP_MUL) continue;
         for (int j = 0; j < 2; j++) {
             const dd_node *d = dd_graph_node(k->g, b->src[j]);
@@ -121,7 +118,31 @@ static dd_val arithmetic(const rule_ctx *k)
     return none;
 }
 
-static dd_val compose_slices(const rule_ctx *k)
+/* a + a = 2a; a + (b + a) = b + 2a; (a + b) + c, where c is one number a row and nobody else reads a + b, = a + (b + c):
+ * a row plus a number is computed by who reads it. */
+static dd_val terms(const dd_rule *k)
+{
+    if (k->n->op != DD_OP_ADD) return none;
+    if (k->src[0] == k->src[1]) return dd_scale(k->g, val(k, 0), 2);
+    for (int i = 0; i < 2; i++) {
+        const dd_node *b = source(k, 1 - i);
+        if (b->op != DD_OP_ADD) continue;
+        for (int j = 0; j < 2; j++)
+            if (b->src[j] == k->src[i]) {
+                const dd_val other = {b->src[1 - j]}, twice = dd_scale(k->g, val(k, i), 2);
+                return dd_make_pointwise(k->g, DD_OP_ADD, k->n->dtype, 2, (uint32_t[]){other.id, twice.id});
+            }
+        const int last = b->shape.rank - 1;
+        if (last < 2 || source(k, i)->op != DD_OP_EXPAND || !dd_same_along(k->g, k->src[i], 1u << last)) continue;
+        if (k->readers[k->n->src[1 - i]] != 1) continue;
+        const uint32_t x = b->src[0], y = b->src[1];
+        const dd_val moved = dd_make_pointwise(k->g, DD_OP_ADD, k->n->dtype, 2, (uint32_t[]){y, k->src[i]});
+        return dd_make_pointwise(k->g, DD_OP_ADD, k->n->dtype, 2, (uint32_t[]){x, moved.id});
+    }
+    return none;
+}
+
+static dd_val compose_slices(const dd_rule *k)
 {
     const dd_node *s = source(k, 0);
     if (k->n->op != DD_OP_SLICE || s->op != DD_OP_SLICE) return none;
@@ -135,7 +156,7 @@ static dd_val compose_slices(const rule_ctx *k)
 }
 
 /* The part of CONCAT that a slice along its axis lies in, if it lies in one. */
-static dd_val slice_of_concat(const rule_ctx *k)
+static dd_val slice_of_concat(const dd_rule *k)
 {
     const dd_node *s = source(k, 0);
     if (k->n->op != DD_OP_SLICE || s->op != DD_OP_CONCAT) return none;
@@ -154,7 +175,7 @@ static dd_val slice_of_concat(const rule_ctx *k)
     return none;
 }
 
-static dd_val movement(const rule_ctx *k)
+static dd_val movement(const dd_rule *k)
 {
     const dd_node *s = k->n->nsrc ? source(k, 0) : NULL;
     switch (k->n->op) {
@@ -180,44 +201,6 @@ static dd_val movement(const rule_ctx *k)
     }
 }
 
-/* SUM over an expanded axis is a multiplication by its length; other axes are summed before they are expanded. */
-static dd_val sum_of_expand(const rule_ctx *k, const dd_node *s)
-{
-    const dd_node *x = dd_graph_node(k->g, s->src[0]);
-    unsigned axes = 0;
-    double times = 1;
-    for (int i = 0; i < s->shape.rank; i++) {
-        if (!(k->n->attr[0] >> i & 1)) continue;
-        if (x->shape.dim[i] == 1)
-            times *= (double)s->shape.dim[i];
-        else
-            axes |= 1u << i;
-    }
-    const dd_val y = dd_scale(k->g, dd_sum(k->g, (dd_val){s->src[0]}, axes), times);
-    return dd_expand(k->g, y, k->n->shape);
-}
-
-static dd_val sums(const rule_ctx *k)
-{
-    if (k->n->op != DD_OP_SUM) return none;
-    const dd_node *s = source(k, 0);
-    if (s->op == DD_OP_SUM) return dd_sum(k->g, (dd_val){s->src[0]}, (unsigned)(s->attr[0] | k->n->attr[0]));
-    if (s->op == DD_OP_EXPAND) return sum_of_expand(k, s);
-    if (s->op == DD_OP_CONST) {
-        const double n = (double)dd_shape_count(s->shape) / (double)dd_shape_count(k->n->shape);
-        return dd_full(k->g, s->dtype, k->n->shape, s->dtype == DD_F32 ? (double)(float)(s->c * n) : s->c * n);
-    }
-    if (s->op == DD_OP_NEG) return dd_neg(k->g, dd_sum(k->g, (dd_val){s->src[0]}, (unsigned)k->n->attr[0]));
-    if (s->op != DD_OP_MUL) return dd_sum(k->g, val(k, 0), (unsigned)k->n->attr[0]);
-    for (int i = 0; i < 2; i++) { /* c * x summed is c * sum */
-        const dd_node *c = dd_graph_node(k->g, s->src[i]);
-        if (c->op != DD_OP_CONST) continue;
-        const double factor = c->c;
-        return dd_scale(k->g, dd_sum(k->g, (dd_val){s->src[1 - i]}, (unsigned)k->n->attr[0]), factor);
-    }
-    return none;
-}
-
 /* The value whose transposition of the last two axes is `id`, under the RESHAPE to rank 3 that matmul adds; 0: none. */
 static dd_val untransposed(dd_graph *g, uint32_t id)
 {
@@ -230,7 +213,7 @@ static dd_val untransposed(dd_graph *g, uint32_t id)
     return dd_reshape(g, (dd_val){p->src[0]}, DD_SHAPE(1, p->shape.dim[1], p->shape.dim[0]));
 }
 
-static dd_val matmul(const rule_ctx *k)
+static dd_val matmul(const dd_rule *k)
 {
     if (k->n->op != DD_OP_MATMUL) return none;
     dd_val pair[2] = {val(k, 0), val(k, 1)};
@@ -244,24 +227,47 @@ static dd_val matmul(const rule_ctx *k)
     return dd_matmul(k->g, pair[0], pair[1], flag[0], flag[1]);
 }
 
-static dd_val pointwise_again(const rule_ctx *k)
+static dd_val pointwise_again(const dd_rule *k)
 {
     if (!pointwise(k->n->op)) return none;
     if (k->n->op == DD_OP_STOP) return val(k, 0); /* derivatives have been taken */
-    return make_pointwise(k->g, k->n->op, k->n->dtype, k->n->nsrc, k->src);
+    return dd_make_pointwise(k->g, k->n->op, k->n->dtype, k->n->nsrc, k->src);
 }
+
+typedef struct context {
+    const dd_graph *old;
+    const uint32_t *readers;
+} context;
 
 static dd_val rewrite(dd_graph *to, const dd_node *n, const uint32_t *src, void *ctx)
 {
-    typedef dd_val (*rule)(const rule_ctx *);
-    static const rule rules[] = {fold_constants, move_constant, hoist_expand, arithmetic,
-                                 movement,       sums,          matmul,       pointwise_again};
-    const rule_ctx k = {to, n, src};
+    static const dd_rule_fn rules[] = {fold_constants, move_constant, hoist_expand, arithmetic, terms,
+                                       movement,       dd_rule_sums,  matmul,       pointwise_again};
+    const context *c = ctx;
+    const dd_rule k = {to, n, src, c->old, c->readers};
     for (size_t i = 0; n->nsrc > 0 && i < DD_LEN(rules); i++) {
         const dd_val y = rules[i](&k);
         if (y.id) return y;
     }
-    return dd_rewrite_none(to, n, src, ctx);
+    return dd_rewrite_none(to, n, src, NULL);
+}
+
+static dd_status rewrite_all(const dd_graph *g, dd_graph **out)
+{
+    const uint32_t size = dd_graph_size(g);
+    bool *live = dd_alloc(size, sizeof *live);
+    uint32_t *readers = dd_alloc(size, sizeof *readers);
+    context c = {g, readers};
+    dd_status status = DD_ENOMEM;
+    if (live && readers) {
+        dd_mark_live(g, live, readers);
+        status = dd_rebuild(g, out, rewrite, &c);
+    } else {
+        dd_fail(DD_ENOMEM, "out of memory while compiling %u graph nodes", size);
+    }
+    dd_free(live);
+    dd_free(readers);
+    return status;
 }
 
 /* Equal nodes in equal order; both graphs are the product of a rebuild, so ids correspond. */
@@ -282,7 +288,7 @@ dd_status dd_simplify(dd_graph **g)
     enum { MOST_ROUNDS = 12 }; /* rules shrink the graph; the bound only guards against a cycle of rules */
     for (int i = 0; i < MOST_ROUNDS; i++) {
         dd_graph *next = NULL, *tidy = NULL;
-        DD_TRY(dd_rebuild(*g, &next, rewrite, NULL));
+        DD_TRY(rewrite_all(*g, &next));
         const dd_status status = dd_rebuild(next, &tidy, dd_rewrite_none, NULL);
         dd_graph_free(next);
         DD_TRY(status);
