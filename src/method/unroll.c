@@ -23,12 +23,20 @@ static dd_val vector(dd_graph *g, const dd_unroll *u, const char *name)
     return dd_input(g, name, u->r->dtype, DD_SHAPE(dd_net_size(u->r->net)));
 }
 
-/* The gradient of a step's loss by theta. */
-static dd_val gradient(dd_graph *g, const dd_unroll *u, const dd_fed *in, dd_val theta)
+static bool momentum(const dd_unroll *u)
+{
+    return u->o.momentum > 0;
+}
+
+/* The gradient of a step's loss by theta, times alpha where there is no momentum: alpha then scales the loss, so that
+ * the derivative by alpha of its product with a vector comes from the way forwards alone and takes no gradient of
+ * weights. */
+static dd_val gradient(dd_graph *g, const dd_unroll *u, const dd_fed *in, dd_val theta, dd_val alpha)
 {
     const dd_val y = u->o.logits ? dd_exp(g, dd_log_softmax(g, in->y)) : in->y;
+    const dd_val loss = dd_xent(g, dd_net_apply(g, u->r->net, theta, in->seen, (dd_val){0}).logits, y);
     dd_val grad;
-    dd_grad(g, dd_xent(g, dd_net_apply(g, u->r->net, theta, in->seen, (dd_val){0}).logits, y), 1, &theta, &grad);
+    dd_grad(g, momentum(u) ? loss : dd_mul(g, alpha, loss), 1, &theta, &grad);
     return grad;
 }
 
@@ -36,29 +44,30 @@ static void build_step(dd_graph *g, const dd_unroll *u)
 {
     const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
     const dd_val theta = vector(g, u, "theta"), alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR);
-    dd_val v = gradient(g, u, &in, theta);
-    if (u->o.momentum > 0) {
+    dd_val v = gradient(g, u, &in, theta, alpha);
+    if (momentum(u)) {
         v = dd_add(g, v, dd_scale(g, vector(g, u, "v"), u->o.momentum));
         dd_output(g, "v'", v);
+        v = dd_mul(g, alpha, v);
     }
-    dd_output(g, "theta'", dd_sub(g, theta, dd_mul(g, alpha, v)));
+    dd_output(g, "theta'", dd_sub(g, theta, v));
 }
 
 static void build_back(dd_graph *g, const dd_unroll *u)
 {
     const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
     const dd_val theta = vector(g, u, "theta"), p = vector(g, u, "p");
-    const dd_val alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR), grad = gradient(g, u, &in, theta);
-    const dd_val wrt[] = {in.x, theta, in.y};
-    const bool momentum = u->o.momentum > 0;
-    dd_val d[3] = {{0}, {0}, {0}}, w = dd_neg(g, dd_mul(g, alpha, p));
-    if (momentum) w = dd_add(g, w, vector(g, u, "q"));
-    dd_output(g, "dalpha", dd_neg(g, dd_dot(g, momentum ? vector(g, u, "v'") : grad, p)));
-    dd_grad(g, dd_dot(g, dd_stop(g, w), grad), u->o.labels ? 3 : 2, wrt, d);
+    const dd_val alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR), grad = gradient(g, u, &in, theta, alpha);
+    const dd_val wrt[] = {in.x, theta, u->o.labels ? in.y : alpha, alpha};
+    const int n = 2 + u->o.labels + !momentum(u);
+    dd_val d[4] = {{0}, {0}, {0}, {0}}, w = dd_neg(g, p);
+    if (momentum(u)) w = dd_add(g, dd_mul(g, alpha, w), vector(g, u, "q"));
+    dd_grad(g, dd_dot(g, dd_stop(g, w), grad), n, wrt, d);
+    dd_output(g, "dalpha", momentum(u) ? dd_neg(g, dd_dot(g, vector(g, u, "v'"), p)) : d[n - 1]);
     dd_output(g, "dx", d[0]);
     if (!u->o.constant) dd_output(g, "p'", dd_add(g, p, d[1]));
     if (u->o.labels) dd_output(g, "dy", d[2]);
-    if (momentum) dd_output(g, "q'", dd_scale(g, w, u->o.momentum));
+    if (momentum(u)) dd_output(g, "q'", dd_scale(g, w, u->o.momentum));
 }
 
 static dd_status compile(dd_program **out, const dd_unroll *u, void (*build)(dd_graph *, const dd_unroll *))
@@ -76,7 +85,7 @@ static dd_status allocate(dd_unroll *u)
     const int64_t p = dd_net_size(u->r->net), n = u->o.steps;
     DD_TRY(dd_feed_init(&u->in, u->r, u->o.batch, true));
     DD_TRY(dd_tensor_init(&u->theta, u->r->dtype, DD_SHAPE(n + 1, p)));
-    if (u->o.momentum > 0) DD_TRY(dd_tensor_init(&u->speed, u->r->dtype, DD_SHAPE(n + 1, p)));
+    if (momentum(u)) DD_TRY(dd_tensor_init(&u->speed, u->r->dtype, DD_SHAPE(n + 1, p)));
     DD_TRY(dd_tensor_init(&u->q, u->r->dtype, DD_SHAPE(p)));
     DD_TRY(dd_tensor_init(&u->dx, u->r->dtype, u->in.x.shape));
     DD_TRY(dd_tensor_init(&u->dy, u->r->dtype, u->in.y.shape));
@@ -95,7 +104,7 @@ static dd_status bind(dd_unroll *u)
     DD_TRY(dd_bind(u->back, "dalpha", &u->rate_grad));
     DD_TRY(dd_bind(u->back, "dx", &u->dx));
     if (u->o.labels) DD_TRY(dd_bind(u->back, "dy", &u->dy));
-    if (u->o.momentum <= 0) return DD_OK;
+    if (!momentum(u)) return DD_OK;
     DD_TRY(dd_bind(u->back, "q", &u->q));
     return dd_bind(u->back, "q'", &u->q);
 }
@@ -172,7 +181,7 @@ dd_status dd_unroll_forward(dd_unroll *u, const dd_tensor *theta, const double *
 {
     dd_tensor now = row(u, &u->theta, 0), next, v, speed;
     DD_TRY(dd_tensor_copy(&now, theta));
-    if (u->o.momentum > 0) memset(u->speed.data, 0, dd_tensor_bytes(&now));
+    if (momentum(u)) memset(u->speed.data, 0, dd_tensor_bytes(&now));
     for (int64_t i = 0; i < u->o.steps; i++) {
         now = row(u, &u->theta, i);
         next = row(u, &u->theta, i + 1);
@@ -180,7 +189,7 @@ dd_status dd_unroll_forward(dd_unroll *u, const dd_tensor *theta, const double *
         set_scalar(&u->alpha, alpha[i]);
         DD_TRY(dd_bind(u->step, "theta", &now));
         DD_TRY(dd_bind(u->step, "theta'", &next));
-        if (u->o.momentum > 0) {
+        if (momentum(u)) {
             v = row(u, &u->speed, i);
             speed = row(u, &u->speed, i + 1);
             DD_TRY(dd_bind(u->step, "v", &v));
@@ -202,7 +211,7 @@ dd_status dd_unroll_backward(dd_unroll *u, dd_tensor *end, const double *alpha, 
         feed(self, i, &u->in);
         set_scalar(&u->alpha, alpha[i]);
         DD_TRY(dd_bind(u->back, "theta", &theta));
-        if (u->o.momentum > 0) {
+        if (momentum(u)) {
             const dd_tensor v = row(u, &u->speed, i + 1);
             DD_TRY(dd_bind(u->back, "v'", &v));
         }

@@ -270,7 +270,7 @@ static void random_graphs_of_many_channels(void **state)
     for (uint64_t i = 0; i < GRAPHS / 2; i++)
         blocked += one_random_graph(1000 + i, DD_F32, 7, i % 3 ? 16 * (int64_t)(i % 3) : 24, &groups) > 0;
     print_message("%d of %d graphs have tensors in blocks\n", (int)blocked, (int)GRAPHS / 2);
-    if (has_vectors()) assert_true(blocked > GRAPHS / 10);
+    if (has_vectors()) assert_true(blocked > GRAPHS / 16); /* those of first layers are never in memory */
 }
 
 /* A group that would compute A again passes B, which it also reads with the channels in reverse. */
