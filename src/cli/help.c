@@ -37,6 +37,7 @@ static const row environment[] = {
     {"OMP_NUM_THREADS", "threads used when --threads is 0"},
     {"OMP_WAIT_POLICY", "passive unless set: threads that wait for others sleep, which is as fast and spares the other "
                         "programs of a busy machine"},
+    {"OPENBLAS_CORETYPE", "unless set, the kernels that fit where OpenBLAS does not know the processor"},
 };
 
 void dd_wrap(FILE *f, const char *text, int indent, int column)

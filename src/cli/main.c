@@ -97,24 +97,32 @@ static void complain(const char *message)
     fputc('\n', stderr);
 }
 
-/* Threads that wait for one that another program holds up must not hold up others in turn by spinning: two threads
- * beside two busy programs were slower by 3 to 7 so, and on a quiet machine nothing is lost. OpenMP reads its settings
- * when it is loaded, so the program starts once more with this one. */
-static void wait_asleep(char **argv)
+/* Sets what the user has not chosen. Threads that wait for one that another program holds up must not hold up others in
+ * turn by spinning: two threads beside two busy programs were slower by 3 to 7 so, and on a quiet machine nothing is
+ * lost. And OpenBLAS is told of a processor that it does not know. */
+static bool settle_libraries(void)
 {
     static const char *const chosen[] = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"};
+    const char *core = dd_backend_blas_core();
+    bool waits = false;
+    for (size_t i = 0; i < DD_LEN(chosen); i++) waits = waits || getenv(chosen[i]);
+    const bool asleep = !waits && setenv(chosen[0], "passive", 1) == 0;
+    return (core && setenv("OPENBLAS_CORETYPE", core, 1) == 0) || asleep;
+}
+
+/* Libraries read their settings as they are loaded, so the program starts once more with them. */
+static void start_again(char **argv)
+{
     char self[PATH_MAX];
-    for (size_t i = 0; i < DD_LEN(chosen); i++)
-        if (getenv(chosen[i])) return;
     const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0 || setenv(chosen[0], "passive", 1) != 0) return;
+    if (n <= 0 || !settle_libraries()) return;
     self[n] = '\0';
-    execv(self, argv); /* if it cannot, it is only slower on a busy machine */
+    execv(self, argv); /* if it cannot, it is only slower */
 }
 
 int main(int argc, char **argv)
 {
-    wait_asleep(argv);
+    start_again(argv);
     signal(SIGXFSZ, SIG_IGN); /* a file that grows past the shell's limit is an error like a full disk */
     dd_status st = run(argc, argv);
     /* fclose reports what a full disk or a closed pipe made of our output. */

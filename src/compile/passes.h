@@ -49,6 +49,8 @@ bool dd_view_same(const dd_view *a, const dd_view *b); /* dims and strides that 
 dd_status dd_lower(dd_compiled *c, const dd_graph *g, unsigned leave_out);
 /* place.c: steps that copy a whole slot are dropped where its writer can write the copy's target itself. */
 dd_status dd_sink_copies(dd_compiled *c);
+/* windows.c: gathers and scatters by the maxima of windows learn of them. */
+void dd_mark_windows(dd_compiled *c);
 /* fuse.c: steps over the same rows become groups, each behind its ROWS; values that stay inside lose their memory. */
 dd_status dd_fuse_rows(dd_compiled *c);
 /* fuse_first.c: a cheap convolution joins the row groups that alone read it, the gradient of its weights the one that

@@ -30,6 +30,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, dd_backend *
 {
     DD_TRY(dd_lower(c, g, leave_out));
     if (!(leave_out & DD_NO_REUSE)) DD_TRY(dd_sink_copies(c));
+    dd_mark_windows(c);
     if (b->rows && !(leave_out & DD_NO_FUSE)) {
         DD_TRY(dd_fuse_rows(c));
         DD_TRY(dd_fuse_first(c, b));

@@ -2,11 +2,13 @@
  *
  * Matrix products through CBLAS, and the number of threads of OpenMP and OpenBLAS. The only file that includes
  * cblas.h. OpenBLAS must be its OpenMP flavour: a call from inside a parallel region then uses one thread. */
+#include "attar/program.h"
 #include "backend/cpu/cpu_internal.h"
 
 #include <cblas.h>
 #include <limits.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Products below this many multiplications are done whole by one thread each. */
@@ -16,6 +18,22 @@ void dd_cpu_threads(const dd_backend *b)
 {
     if (omp_get_max_threads() != b->threads) omp_set_num_threads(b->threads);
     if (openblas_get_num_threads() != b->threads) openblas_set_num_threads(b->threads);
+}
+
+const char *dd_backend_blas_core(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    static const char *const old[] = {"Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Generic", "Barcelona", "Opteron"};
+    const char *core = openblas_get_corename();
+    bool unused = false;
+    for (size_t i = 0; i < DD_LEN(old); i++) unused = unused || strcmp(core, old[i]) == 0;
+    if (!unused || getenv("OPENBLAS_CORETYPE") || dd_cpu_lanes() < 8) return NULL;
+    const bool wide = dd_cpu_lanes() == 16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+    return wide ? "SkylakeX" : "Haswell";
+#else
+    return NULL;
+#endif
 }
 
 typedef struct product {

@@ -78,9 +78,80 @@ static dd_status scatter(dd_backend *b, const dd_instr *in, void *scratch)
     return DD_OK;
 }
 
+/* ---- by the maxima of 2x2 windows ---- */
+
+/* Rows of windows are short: the widths of the usual networks are constants, for which loops have no remainder. */
+#define USUAL_WIDTHS(run, q, ...)                                                                                      \
+    switch (q) {                                                                                                       \
+    case 5: run(5, __VA_ARGS__); break;                                                                                \
+    case 6: run(6, __VA_ARGS__); break;                                                                                \
+    case 14: run(14, __VA_ARGS__); break;                                                                              \
+    case 16: run(16, __VA_ARGS__); break;                                                                              \
+    default: run(q, __VA_ARGS__);                                                                                      \
+    }
+
+/* y = the element of each window that the index names. */
+static inline void gather_rows(const int64_t q, const int64_t *z, const int32_t *index, const float *x, float *y)
+{
+    const int32_t w = (int32_t)z[1];
+    int32_t at = 0;
+    for (int64_t p = 0; p < z[2]; p++, x += 2 * w, at += 2 * w, index += q, y += q) {
+#pragma omp simd
+        for (int64_t i = 0; i < q; i++) {
+            const int32_t k = index[i] - at - 2 * (int32_t)i;
+            const float a0 = x[2 * i], a1 = x[2 * i + 1], b0 = x[w + 2 * i], b1 = x[w + 2 * i + 1];
+            const float upper = k == 0 ? a0 : a1, lower = k == w ? b0 : b1;
+            y[i] = k < w ? upper : lower;
+        }
+    }
+}
+
+DD_SIMD static void gather_plane(const int64_t *z, const int32_t *index, const float *x, float *y)
+{
+    USUAL_WIDTHS(gather_rows, z[3], z, index, x, y)
+}
+
+/* The rest of y is zero. */
+static inline void scatter_rows(const int64_t q, const int64_t *z, const int32_t *index, const float *u, float *y)
+{
+    const int32_t w = (int32_t)z[1];
+    int32_t at = 0;
+    for (int64_t p = 0; p < z[2]; p++, y += 2 * w, at += 2 * w, index += q, u += q) {
+#pragma omp simd
+        for (int64_t i = 0; i < q; i++) {
+            const int32_t k = index[i] - at - 2 * (int32_t)i;
+            y[2 * i] = k == 0 ? u[i] : 0;
+            y[2 * i + 1] = k == 1 ? u[i] : 0;
+            y[w + 2 * i] = k == w ? u[i] : 0;
+            y[w + 2 * i + 1] = k == w + 1 ? u[i] : 0;
+        }
+        for (int64_t j = 2 * q; j < w; j++) y[j] = y[w + j] = 0;
+    }
+    memset(y, 0, (size_t)((z[0] - 2 * z[2]) * w) * sizeof *y);
+}
+
+DD_SIMD static void scatter_plane(const int64_t *z, const int32_t *index, const float *u, float *y)
+{
+    USUAL_WIDTHS(scatter_rows, z[3], z, index, u, y)
+}
+
+static dd_status windows(dd_backend *b, const dd_instr *in, void *scratch)
+{
+    (void)scratch;
+    const int64_t *z = in->attr + 1, small = z[2] * z[3], large = z[0] * z[1], planes = dd_view_count(&in->src[1]) / small;
+    const bool add = in->kind == DD_K_SCATTER_ADD;
+    void (*fn)(const int64_t *, const int32_t *, const float *, float *) = add ? scatter_plane : gather_plane;
+#pragma omp parallel for schedule(static) num_threads(b->threads) if (planes * large >= DD_CPU_GRAIN)
+    for (int64_t n = 0; n < planes; n++)
+        fn(z, (const int32_t *)in->in[1] + n * small, (const float *)in->in[0] + n * (add ? small : large),
+           (float *)in->out + n * (add ? large : small));
+    return DD_OK;
+}
+
 dd_status dd_cpu_index_prepare(dd_backend *b, dd_instr *in)
 {
     (void)b;
     if (in->src[0].dtype == DD_F32 && in->dst.dtype == DD_F32) in->launch = in->kind == DD_K_GATHER ? gather : scatter;
+    if (in->src[0].dtype == DD_F32 && in->attr[1] > 0) in->launch = windows;
     return DD_OK;
 }

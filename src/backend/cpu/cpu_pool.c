@@ -119,6 +119,35 @@ static void argmax(const dd_pool_geo *z, const float *x, int32_t *y)
     }
 }
 
+static inline void argmax_rows(const int64_t q, const dd_pool_geo *z, const float *x, int32_t *y)
+{
+    const int32_t w = (int32_t)z->w;
+    int32_t at = 0;
+    for (int64_t p = 0; p < z->p; p++, x += 2 * w, at += 2 * w, y += q) {
+#pragma omp simd
+        for (int64_t i = 0; i < q; i++) {
+            const float a0 = x[2 * i], a1 = x[2 * i + 1], b0 = x[w + 2 * i], b1 = x[w + 2 * i + 1];
+            const int32_t first = at + 2 * (int32_t)i;
+            const int32_t second = a1 > a0 ? first + 1 : first;
+            const float upper = a1 > a0 ? a1 : a0;
+            const int32_t third = b0 > upper ? first + w : second;
+            const float most = b0 > upper ? b0 : upper;
+            y[i] = b1 > most ? first + w + 1 : third;
+        }
+    }
+}
+
+DD_SIMD static void argmax_halving(const dd_pool_geo *z, const float *x, int32_t *y)
+{
+    switch (z->q) { /* the usual, as constants: their loops have no remainder */
+    case 5: argmax_rows(5, z, x, y); break;
+    case 6: argmax_rows(6, z, x, y); break;
+    case 14: argmax_rows(14, z, x, y); break;
+    case 16: argmax_rows(16, z, x, y); break;
+    default: argmax_rows(z->q, z, x, y);
+    }
+}
+
 static dd_status launch_sum(dd_backend *b, const dd_instr *in, void *scratch)
 {
     (void)scratch;
@@ -136,9 +165,10 @@ static dd_status launch_argmax(dd_backend *b, const dd_instr *in, void *scratch)
 {
     (void)scratch;
     const dd_pool_geo z = dd_pool_geo_of(in);
+    void (*fn)(const dd_pool_geo *, const float *, int32_t *) = is_halving(&z) ? argmax_halving : argmax;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (z.planes * z.h * z.w >= DD_CPU_GRAIN)
     for (int64_t i = 0; i < z.planes; i++)
-        argmax(&z, (const float *)in->in[0] + i * z.h * z.w, (int32_t *)in->out + i * z.p * z.q);
+        fn(&z, (const float *)in->in[0] + i * z.h * z.w, (int32_t *)in->out + i * z.p * z.q);
     return DD_OK;
 }
 
