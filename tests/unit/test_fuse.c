@@ -416,6 +416,34 @@ static void readers_compute_at_the_edge(void **state)
     }
 }
 
+/* Max pooling to its second derivative, by the loops for windows: usual widths and others, planes that they do not
+ * cover, values that are equal within a window. */
+static void windows(void **state)
+{
+    static const int64_t sides[][2] = {{28, 28}, {10, 10}, {12, 13}, {9, 32}, {7, 5}, {2, 2}, {40, 46}};
+    static const dd_pool_attr halving = {{2, 2}, {2, 2}, {0, 0}};
+    (void)state;
+    for (size_t i = 0; i < DD_LEN(sides); i++) {
+        const dd_shape s = DD_SHAPE(17, 3, sides[i][0], sides[i][1]);
+        const dd_key key = dd_key_seed(30 + i);
+        int64_t groups;
+        tensors v = {0};
+        dd_graph *g = dd_graph_new();
+        const dd_val x = input(g, &v, "x", DD_F32, s, key), t = input(g, &v, "t", DD_F32, s, key);
+        for (int64_t e = 0; e < dd_shape_count(s); e += 3) dd_f32(&v.t[0])[e] = 0.75f;
+        dd_val d, dd;
+        const dd_val y = dd_maxpool(g, x, halving);
+        dd_grad(g, dd_sum_all(g, dd_mul(g, y, dd_square(g, y))), 1, &x, &d);
+        dd_grad(g, dd_dot(g, dd_stop(g, t), d), 1, &x, &dd);
+        output(g, &v, "y", y);
+        output(g, &v, "d", d);
+        output(g, &v, "dd", dd);
+        judge(g, &v, 1e-5, &groups);
+        free_all(&v);
+        dd_graph_free(g);
+    }
+}
+
 /* ---- a network ---- */
 
 static dd_val block(dd_graph *g, dd_val x, dd_val w, dd_val scale, dd_val shift)
@@ -426,12 +454,14 @@ static dd_val block(dd_graph *g, dd_val x, dd_val w, dd_val scale, dd_val shift)
     return dd_avgpool(g, dd_relu(g, dd_add(g, dd_mul(g, n, scale), shift)), pool);
 }
 
-static const int64_t few_channels[][5] = {/* n c o side pad */ {60, 1, 16, 32, 1},
-                                          {7, 1, 11, 28, 3},
-                                          {9, 3, 8, 14, 1},
-                                          {33, 2, 9, 6, 0},
-                                          {11, 4, 16, 8, 1},
-                                          {3, 4, 8, 40, 2}};
+static const int64_t few_channels[][6] = {/* n c o side pad kernel */ {60, 1, 16, 32, 1, 3},
+                                          {7, 1, 11, 28, 3, 3},
+                                          {9, 3, 8, 14, 1, 3},
+                                          {33, 2, 9, 6, 0, 3},
+                                          {11, 4, 16, 8, 1, 3},
+                                          {3, 4, 8, 40, 2, 3},
+                                          {9, 1, 6, 28, 2, 5},
+                                          {5, 2, 7, 14, 1, 5}};
 
 /* With a smooth activation, since gradients are compared. */
 static dd_val first_layer(dd_graph *g, tensors *v, const int64_t *k, bool biased, bool smooth, dd_val wrt[3])
@@ -441,7 +471,7 @@ static dd_val first_layer(dd_graph *g, tensors *v, const int64_t *k, bool biased
     const dd_conv_attr conv = {{1, 1}, {pad, pad}, {1, 1}, 1};
     const dd_key key = dd_key_seed(10);
     const dd_val x = input(g, v, "x", DD_F32, DD_SHAPE(k[0], k[1], k[3], k[3]), key),
-                 w = input(g, v, "w", DD_F32, DD_SHAPE(k[2], k[1], 3, 3), key),
+                 w = input(g, v, "w", DD_F32, DD_SHAPE(k[2], k[1], k[5], k[5]), key),
                  u = input(g, v, "u", DD_F32, DD_SHAPE(k[2], 1, 1), key);
     dd_val y = dd_conv(g, x, w, conv);
     if (biased) y = dd_add(g, y, dd_expand(g, u, dd_shape_of(g, y)));
@@ -454,7 +484,7 @@ static dd_val first_layer(dd_graph *g, tensors *v, const int64_t *k, bool biased
 
 static int64_t plane_bytes(const int64_t *k)
 {
-    const int64_t side = k[3] + 2 * k[4] - 2;
+    const int64_t side = k[3] + 2 * k[4] - k[5] + 1;
     return k[0] * k[2] * side * side * (int64_t)sizeof(float);
 }
 
@@ -777,7 +807,8 @@ int main(void)
                                        cmocka_unit_test(an_operand_is_read_again_by_a_reader_that_computes),
                                        cmocka_unit_test(readers_compute),
                                        cmocka_unit_test(readers_compute_at_the_edge),
-                                       cmocka_unit_test(a_first_convolution_joins),
+                                       cmocka_unit_test(windows),
+        cmocka_unit_test(a_first_convolution_joins),
         cmocka_unit_test(gradients_of_a_first_convolution_join),
                                        cmocka_unit_test(a_gate_is_pooled_without_numbers),
                                        cmocka_unit_test(a_row_is_enlarged_into_its_own_operand),

@@ -3,8 +3,8 @@
  * Convolution of few channels and its gradients: the first layer, and the gradient that reaches the image, which
  * libraries run at a twentieth of their speed. Stride and dilation 1. The side of many channels lies in plain planes
  * (cpu_conv_few.inc: a correlation from planes on a canvas with zero borders to at most four planes at a time, kept in
- * registers a vector of columns and some rows at once; the weights' gradient, of 3x3 kernels and one or two channels
- * only, keeps nine sums in registers) or in blocks of channels (cpu_conv_few_blocks.inc: a vector a pixel, and the
+ * registers a vector of columns and some rows at once; the weights' gradient, of 3x3 kernels or rows of five and one or
+ * two channels only, keeps nine or ten sums in registers) or in blocks of channels (cpu_conv_few_blocks.inc: a vector a pixel, and the
  * weights' gradient for up to four channels). Processors without AVX2 leave these shapes to oneDNN. */
 #include "backend/cpu/cpu_conv_few.h"
 
@@ -14,7 +14,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { ENOUGH_OUT = 8, WEIGHTS_PLANES = 2 }; /* channels from which and up to which ours gain */
+enum { ENOUGH_OUT = 6, WEIGHTS_PLANES = 2 }; /* channels from which and up to which ours gain */
 
 static const dd_few_lanes *lanes_here(void)
 {
@@ -139,17 +139,25 @@ static bool takes(const dd_conv_geo *g)
     return lanes_here() && plain && g->c <= DD_FEW_PLANES && g->o >= ENOUGH_OUT;
 }
 
+/* The weights' gradient has loops for kernels of 3x3 and, in plain planes, of rows of five. */
+static bool has_loops(const dd_conv_geo *g, bool blocks)
+{
+    return (g->r == 3 && g->s == 3) || (g->s == 5 && !blocks);
+}
+
 bool dd_cpu_conv_few_takes(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
     if (in->dst.dtype != DD_F32 || !takes(&g)) return false;
     if (in->kind != DD_K_CONV_DW) return true;
-    return g.r == 3 && g.s == 3 && (g.c <= WEIGHTS_PLANES || g.o % dd_cpu_lanes() == 0);
+    return (g.c <= WEIGHTS_PLANES && has_loops(&g, false)) || (g.o % dd_cpu_lanes() == 0 && has_loops(&g, true));
 }
 
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
 {
-    if (!dd_cpu_conv_few_takes(in) || dd_conv_geo_of(in).o % dd_cpu_lanes()) return 0;
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    if (!dd_cpu_conv_few_takes(in) || g.o % dd_cpu_lanes()) return 0;
+    if (in->kind == DD_K_CONV_DW && !has_loops(&g, true)) return 0;
     return in->kind == DD_K_CONV ? 1 : in->kind == DD_K_CONV_DX ? 2 : 4;
 }
 
@@ -200,7 +208,7 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
     const dd_conv_geo g = dd_conv_geo_of(in);
     if (!takes(&g)) return false;
     if (in->kind == DD_K_CONV_DW) {
-        if (!blocked(in) && (g.r != 3 || g.s != 3 || g.c > WEIGHTS_PLANES)) return false;
+        if (!has_loops(&g, blocked(in)) || (!blocked(in) && g.c > WEIGHTS_PLANES)) return false;
         in->scratch = (size_t)(b->threads * weights_scratch(in, &g, share_of(in, g.o, b->threads))) * sizeof(float);
         in->launch = launch_weights;
         return true;
