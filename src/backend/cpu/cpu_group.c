@@ -187,6 +187,25 @@ static void pair_pools(dd_row_plan *p)
     }
 }
 
+/* In blocks: a row that is enlarged and then gated becomes one with its gate, where the gate's result does not lie where
+ * the small row is. */
+static void pair_gates(dd_row_plan *p)
+{
+    for (int i = 0; i + 1 < p->n; i++) {
+        dd_row_member *pool = &p->m[i], *m = pool + 1;
+        const int buffer = pool->in->buffer[0];
+        int readers = 0;
+        if (pool->way != DD_WAY_POOL || !pool->large || buffer <= 0 || m->way != DD_WAY_AFFINE || !m->gate) continue;
+        if (m->op[1].buffer != buffer - 1 || m->op[1].numbers >= 0 || m->op[2].buffer == buffer - 1) continue;
+        if (m->in->buffer[0] == pool->in->buffer[1] && m->in->buffer[0] > 0) continue;
+        for (int k = i + 1; k < p->n && (k == i + 1 || p->m[k - 1].in->buffer[0] != buffer); k++)
+            for (int s = 0; s < p->m[k].in->nsrc; s++) readers += p->m[k].in->buffer[1 + s] == buffer;
+        if (readers != 1) continue;
+        pool->way = DD_WAY_LATER;
+        m->from = i;
+    }
+}
+
 /* Whether only member i + 1 reads what member i leaves in its buffer. */
 static bool read_next_only(const dd_row_plan *p, int i)
 {
@@ -257,7 +276,10 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
         places += p->m[i].way == DD_WAY_NUMBERS || p->m[i].way == DD_WAY_STORE;
     }
     pair_pools(p);
-    if (p->stripes) pair_scales(p);
+    if (p->stripes) {
+        pair_scales(p);
+        pair_gates(p);
+    }
     p->first_numbers = p->buffer * (size_t)in->attr[3];
     p->spare = p->first_numbers + p->numbers * (size_t)places;
     p->thread = p->spare + DD_ROW_SPARE * p->spare_row;

@@ -38,8 +38,8 @@ typedef enum dd_way {
     DD_WAY_STORE,   /* the numbers, and the value */
     DD_WAY_AFFINE,  /* two operands, or a STEP, that readers compute */
     DD_WAY_AFFINE_FOLD,
-    DD_WAY_LATER,  /* an AFFINE whose only reader is the POOL that follows, or a POOL that the MAP after it scales: done
-                      with it */
+    DD_WAY_LATER,  /* an AFFINE whose only reader is the POOL that follows, or a POOL that the MAP after it scales or the
+                      AFFINE after it gates: done with it */
     DD_WAY_NOTHING /* a STEP that its reader computes */
 } dd_way;
 
@@ -50,7 +50,7 @@ typedef struct dd_row_member {
     int place;     /* of its numbers among those of the thread; 0: of rows that are the value itself */
     bool shift;    /* NUMBERS, STORE: the steps before are additions */
     bool gate;     /* AFFINE: the second operand is a STEP */
-    int from;      /* POOL: the LATER it reads; -1: none */
+    int from;      /* POOL, AFFINE: the LATER it reads; -1: none */
     int pool;      /* in blocks: a MAP that became the POOL before it, which it multiplies by op[scale]; -1: none */
     int scale;
     dd_row_operand op[DD_INSTR_SRC];

@@ -153,6 +153,14 @@ static void two_values(const here *h, const dd_row_member *m, dd_stripe_map f, f
     f(m->width, y, v, alike(a, b) ? v : value(h, b, m->width, SECOND));
 }
 
+static void gate_enlarged(const here *h, const dd_row_member *m)
+{
+    const dd_row_member *pool = &h->p->m[m->from];
+    const float *x = fetch(h, &pool->op[1], pool->width, FIRST);
+    h->p->stripes->enlarge_gated(pool->in->attr, x, target(h, &m->op[0]), value(h, &m->op[2], m->width, SECOND));
+    deliver(h, &m->op[0]);
+}
+
 static void pool(const here *h, const dd_row_member *m)
 {
     const dd_stripes *f = h->p->stripes;
@@ -205,6 +213,10 @@ static void one_block(const here *h, int i)
     case DD_WAY_STORE: store(h, i); break;
     case DD_WAY_POOL: pool(h, m); break;
     case DD_WAY_AFFINE:
+        if (m->from >= 0) {
+            gate_enlarged(h, m);
+            break;
+        }
         two_values(h, m, map_of(m, h->p->stripes), target(h, &m->op[0]));
         deliver(h, &m->op[0]);
         break;

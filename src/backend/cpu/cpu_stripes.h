@@ -27,6 +27,7 @@ typedef struct dd_stripes {
     void (*halve)(const int64_t plane[4], float scale, const float *x, float *y);
     void (*halve_gated)(const int64_t plane[4], float scale, float *y, dd_stripe p);
     void (*enlarge)(const int64_t plane[4], const float *x, float *y);
+    void (*enlarge_gated)(const int64_t plane[4], const float *x, float *y, dd_stripe p); /* x where p is positive */
     void (*spread)(int64_t n, const double *numbers, float *y);
     /* Rows one behind the other into a block, and back. */
     void (*to_block)(int64_t n, const float *x, float *y);
