@@ -3,6 +3,7 @@
  * One step of a method in attar, for bench/run: what `attar grad` computes from a file, timed several times over.
  *
  *   bench_gradients IN OUT THREADS RUNS TUNE METHOD IPC NET AUG [KEY=VALUE ...]
+ *   bench_gradients           prints the OPENBLAS_CORETYPE to run with, if one is needed
  *
  * Loss and gradients from IN go into OUT (docs/compare.md describes both); no update follows. One run warms up, RUNS
  * more are timed; RUNS 0 times the first. TUNE is the file of measured kernels. Prints one JSON object: median seconds,
@@ -61,6 +62,9 @@ static dd_status run(char **argv)
 
 int main(int argc, char **argv)
 {
+    const char *core = dd_backend_blas_core();
+    if (argc == 1) puts(core ? core : "");
+    if (argc == 1) return 0;
     if (argc < 10) {
         fputs("usage: bench_gradients IN OUT THREADS RUNS TUNE METHOD IPC NET AUG [KEY=VALUE ...]\n", stderr);
         return 2;

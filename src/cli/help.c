@@ -35,8 +35,8 @@ static const row environment[] = {
     {"XDG_DATA_HOME, XDG_DATA_DIRS", "data folders searched next, before /usr/share/datasets"},
     {"NO_COLOR", "honoured: attar never writes colours"},
     {"OMP_NUM_THREADS", "threads used when --threads is 0"},
-    {"OMP_WAIT_POLICY", "passive unless set: threads that wait for others sleep, which is as fast and spares the other "
-                        "programs of a busy machine"},
+    {"GOMP_SPINCOUNT, OMP_WAIT_POLICY", "how long threads wait for others before they sleep; half a millisecond unless "
+                                        "one is set"},
     {"OPENBLAS_CORETYPE", "unless set, the kernels that fit where OpenBLAS does not know the processor"},
 };
 
