@@ -27,7 +27,7 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     for (int t = 0; t < parts; t++) {
         char *memory = (char *)scratch + (size_t)t * p->thread;
         const dd_numbers plain = dd_row_numbers_at(p, 0, memory);
-        dd_numbers_plain(&plain, p->block);
+        if (p->numbers) dd_numbers_plain(&plain, p->block);
         for (int i = 0; i < p->n; i++) {
             if (!convolves(&p->m[i])) continue;
             dd_row_image_of(&p->m[i], memory)->held = -1;
@@ -255,6 +255,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     const int64_t len = in->attr[1];
     const dd_dtype t = in->member[0]->dst.dtype;
     int places = 1;
+    bool computed = false; /* some member reads rows by way of numbers */
     const dd_rows *f = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
     dd_row_plan *p = dd_alloc(1, sizeof *p + (size_t)n * sizeof p->m[0]);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a row group of %d instructions", n);
@@ -268,13 +269,14 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     p->size = dd_dtype_size(t);
     p->store = f->affine_store;
     p->buffer = round_up((size_t)(p->block * len) * p->size);
-    p->numbers = round_up((size_t)p->block * DD_NUMBERS * sizeof(double));
     p->spare_row = round_up((size_t)(len * lanes) * p->size);
     for (int i = 0; i < n; i++) {
         plan_member(p, &p->m[i], in->member[i], f);
         p->m[i].place = places;
         places += p->m[i].way == DD_WAY_NUMBERS || p->m[i].way == DD_WAY_STORE;
+        computed = computed || p->m[i].way >= DD_WAY_NUMBERS;
     }
+    p->numbers = computed ? round_up((size_t)p->block * DD_NUMBERS * sizeof(double)) : 0;
     pair_pools(p);
     if (p->stripes) {
         pair_scales(p);

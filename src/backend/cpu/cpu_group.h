@@ -74,7 +74,8 @@ typedef struct dd_row_plan {
     dd_cpu_state base;
     const dd_stripes *stripes; /* NULL: row by row */
     int64_t outer, block, blocks;
-    size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers, a spare row */
+    size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers (0: none has any), a
+                                                spare row */
     size_t first_numbers, spare;             /* in a thread's memory: numbers, spare rows */
     size_t thread;                           /* its bytes */
     dd_row_affine store;
