@@ -9,12 +9,14 @@
 #include "backend/cpu/cpu_conv_few.h"
 
 #include "backend/cpu/cpu_internal.h"
+#include "backend/cpu/cpu_stripes.h"
 
 #ifdef DD_FEW_X86
 #include <omp.h>
 #include <string.h>
 
-enum { ENOUGH_OUT = 6, WEIGHTS_PLANES = 2 }; /* channels from which and up to which ours gain */
+/* Channels from which and up to which ours gain; those of an image that the gradient goes back to may be more. */
+enum { ENOUGH_OUT = 6, WEIGHTS_PLANES = 2, BACK_PLANES = 8, TURNED_PLANES = 16 };
 
 static const dd_few_lanes *lanes_here(void)
 {
@@ -39,23 +41,43 @@ static bool half(const dd_instr *in)
     return in->half != 0;
 }
 
+/* Rows of five taps for more input channels: a vector of output channels for each pixel, turned an image at a time. */
+static bool turned(const dd_instr *in, const dd_conv_geo *g)
+{
+    return in->kind == DD_K_CONV_DW && !blocked(in) && g->c > WEIGHTS_PLANES && g->s == 5 && g->o % dd_cpu_lanes() == 0;
+}
+
 /* Output channels of one thread: whole blocks, or an even number, since planes are taken in pairs. */
 static int64_t share_of(const dd_instr *in, int64_t channels, int threads)
 {
-    const int64_t unit = blocked(in) ? dd_cpu_lanes() : 2;
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    const int64_t unit = blocked(in) || turned(in, &g) ? dd_cpu_lanes() : 2;
     return ((channels + threads - 1) / threads + unit - 1) / unit * unit;
+}
+
+/* Without the turned planes. */
+static int64_t sums_scratch(const dd_instr *in, const dd_conv_geo *g, int64_t share)
+{
+    return blocked(in) || turned(in, g) ? blocks_here()->weights_scratch(g, share)
+                                        : lanes_here()->weights_scratch(g, share);
 }
 
 static int64_t weights_scratch(const dd_instr *in, const dd_conv_geo *g, int64_t share)
 {
-    return blocked(in) ? blocks_here()->weights_scratch(g, share) : lanes_here()->weights_scratch(g, share);
+    return sums_scratch(in, g, share) + (turned(in, g) ? share * g->p * g->q : 0);
 }
 
 static void weigh(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, int64_t image, int64_t first, int64_t count,
                   bool fresh, const void *u, float *buf)
 {
     const float *x = (const float *)in->in[0] + image * g->c * g->h * g->w;
-    if (blocked(in))
+    if (turned(in, g)) {
+        const int64_t lanes = dd_cpu_lanes(), plane = g->p * g->q;
+        float *blocks = buf + sums_scratch(in, g, s.channels);
+        for (int64_t o = 0; o < count; o += lanes)
+            dd_stripes_here()->to_block(plane, (const float *)u + o * plane, blocks + o * plane);
+        blocks_here()->weights(g, false, s, first, count, fresh, x, blocks, buf);
+    } else if (blocked(in))
         blocks_here()->weights(g, half(in), s, first, count, fresh, x, u, buf);
     else
         lanes_here()->weights(g, s, first, count, fresh, x, u, buf);
@@ -63,7 +85,7 @@ static void weigh(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, int64
 
 static void weigh_end(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, int parts, int64_t apart, float *buf)
 {
-    if (blocked(in))
+    if (blocked(in) || turned(in, g))
         blocks_here()->weights_end(g, s, parts, apart, buf, in->out);
     else
         lanes_here()->weights_end(g, s, parts, apart, buf, in->out);
@@ -96,14 +118,18 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     const dd_conv_geo g = dd_conv_geo_of(in);
     const bool back = in->kind == DD_K_CONV_DX;
     const int64_t nx = g.c * g.h * g.w, ny = g.o * g.p * g.q, each = f->scratch(&g, back);
-#pragma omp parallel for schedule(static) num_threads(b->threads) if (g.n > 1)
-    for (int64_t i = 0; i < g.n; i++) {
-        float *buf = (float *)scratch + omp_get_thread_num() * each;
-        if (back)
-            f->backward(&g, (const float *)in->in[0] + i * ny, in->in[1], buf, (float *)in->out + i * nx);
-        else
-            f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->in[1], in->nsrc > 2 ? in->in[2] : NULL,
-                      buf, (float *)in->out + i * ny);
+    const int64_t workers = g.n < b->threads ? g.n : b->threads;
+#pragma omp parallel for schedule(static) num_threads(b->threads) if (workers > 1)
+    for (int64_t t = 0; t < workers; t++) {
+        float *buf = (float *)scratch + t * each;
+        if (back) f->start_back(&g, in->in[1], buf);
+        for (int64_t i = g.n * t / workers; i < g.n * (t + 1) / workers; i++) {
+            if (back)
+                f->backward(&g, (const float *)in->in[0] + i * ny, buf, (float *)in->out + i * nx);
+            else
+                f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->in[1], in->nsrc > 2 ? in->in[2] : NULL,
+                          buf, (float *)in->out + i * ny);
+        }
     }
     return DD_OK;
 }
@@ -133,10 +159,11 @@ static dd_status launch_blocks(dd_backend *b, const dd_instr *in, void *scratch)
     return DD_OK;
 }
 
-static bool takes(const dd_conv_geo *g)
+static bool takes(const dd_instr *in, const dd_conv_geo *g)
 {
     const bool plain = g->sh == 1 && g->sw == 1 && g->dh == 1 && g->dw == 1 && g->g == 1;
-    return lanes_here() && plain && g->c <= DD_FEW_PLANES && g->o >= ENOUGH_OUT;
+    const int64_t most = turned(in, g) ? TURNED_PLANES : in->kind == DD_K_CONV_DX && !blocked(in) ? BACK_PLANES : DD_FEW_PLANES;
+    return lanes_here() && plain && g->c <= most && g->o >= ENOUGH_OUT;
 }
 
 /* The weights' gradient has loops for kernels of 3x3 and, in plain planes, of rows of five. */
@@ -148,15 +175,15 @@ static bool has_loops(const dd_conv_geo *g, bool blocks)
 bool dd_cpu_conv_few_takes(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    if (in->dst.dtype != DD_F32 || !takes(&g)) return false;
+    if (in->dst.dtype != DD_F32 || !takes(in, &g)) return false;
     if (in->kind != DD_K_CONV_DW) return true;
-    return (g.c <= WEIGHTS_PLANES && has_loops(&g, false)) || (g.o % dd_cpu_lanes() == 0 && has_loops(&g, true));
+    return turned(in, &g) || (g.c <= WEIGHTS_PLANES && has_loops(&g, false)) || (g.o % dd_cpu_lanes() == 0 && has_loops(&g, true));
 }
 
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    if (!dd_cpu_conv_few_takes(in) || g.o % dd_cpu_lanes()) return 0;
+    if (!dd_cpu_conv_few_takes(in) || g.o % dd_cpu_lanes() || g.c > DD_FEW_PLANES) return 0;
     if (in->kind == DD_K_CONV_DW && !has_loops(&g, true)) return 0;
     return in->kind == DD_K_CONV ? 1 : in->kind == DD_K_CONV_DX ? 2 : 4;
 }
@@ -206,9 +233,9 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
 {
     const dd_few_lanes *f = lanes_here();
     const dd_conv_geo g = dd_conv_geo_of(in);
-    if (!takes(&g)) return false;
+    if (!takes(in, &g)) return false;
     if (in->kind == DD_K_CONV_DW) {
-        if (!has_loops(&g, blocked(in)) || (!blocked(in) && g.c > WEIGHTS_PLANES)) return false;
+        if (!turned(in, &g) && (!has_loops(&g, blocked(in)) || (!blocked(in) && g.c > WEIGHTS_PLANES))) return false;
         in->scratch = (size_t)(b->threads * weights_scratch(in, &g, share_of(in, g.o, b->threads))) * sizeof(float);
         in->launch = launch_weights;
         return true;

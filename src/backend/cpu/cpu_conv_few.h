@@ -20,8 +20,9 @@ typedef struct dd_few_lanes {
      * still holds the image from the last call. */
     void (*planes)(const dd_conv_geo *g, int64_t first, int64_t count, bool fresh, const float *x, const float *w,
                    const float *bias, float *buf, float *y);
-    /* y [c,h,w] of one u [o,p,q]. */
-    void (*backward)(const dd_conv_geo *g, const float *u, const float *w, float *buf, float *y);
+    /* y [c,h,w] of one u [o,p,q], after weights have been put into buf. */
+    void (*start_back)(const dd_conv_geo *g, const float *w, float *buf);
+    void (*backward)(const dd_conv_geo *g, const float *u, float *buf, float *y);
     /* Gradient of the 3x3 kernels of `channels` output channels from `base` on. Floats of buf, all zero at first: */
     int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
     /* Adds what planes first..first+count-1 of one image give; u: these planes. Unless `fresh`, buf holds the image. */
