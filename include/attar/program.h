@@ -20,9 +20,10 @@ void dd_backend_close(dd_backend *b);
  * arithmetic still in float32. DD_ENOTFOUND: another name; DD_EUNSUPPORTED: bf16 with this backend or processor. */
 dd_status dd_backend_precision(dd_backend *b, const char *name);
 const char *dd_backend_name(const dd_backend *b);
-/* OpenBLAS takes a processor that is younger than itself for an old one and leaves its vectors unused: products then take
- * six times as long. The name of the core whose kernels fit; a program is to be started with it as OPENBLAS_CORETYPE in
- * its environment, which OpenBLAS reads as it is loaded. NULL: nothing to gain, or the user has chosen. */
+/* OpenBLAS takes a processor that is younger than itself for an old one and leaves its vectors unused: products then
+ * take six times as long. The name of the core whose kernels fit; a program is to be started with it as
+ * OPENBLAS_CORETYPE in its environment, which OpenBLAS reads as it is loaded. NULL: nothing to gain, or the user has
+ * chosen. */
 const char *dd_backend_blas_core(void);
 
 /* A program with which tensors, programs and what comes with any process (32 MiB) would be more than so many bytes is

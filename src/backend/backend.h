@@ -24,8 +24,8 @@ typedef enum dd_kind {
     DD_K_SUMPOOL,   /* attr kh kw sh sw ph pw */
     DD_K_SUMPOOL_T,
     DD_K_POOL_ARGMAX,
-    DD_K_GATHER,      /* attr along; src x, index; an index out of range is DD_EINVAL. Where attr[1] > 0 the index is that
-                         of a POOL_ARGMAX of 2x2 windows that do not overlap: height and width of planes and of windows */
+    DD_K_GATHER, /* attr along; src x, index; an index out of range is DD_EINVAL. Where attr[1] > 0 the index is that
+                    of a POOL_ARGMAX of 2x2 windows that do not overlap: height and width of planes and of windows */
     DD_K_SCATTER_ADD, /* attr as GATHER; src u, index; fills dst with zeros first; order of addition fixed */
     DD_K_SAMPLE,      /* src x, A */
     DD_K_SAMPLE_T,    /* src u, A */
@@ -82,13 +82,13 @@ struct dd_instr {
     dd_kernel launch;
     void *state;
     size_t scratch; /* bytes, 64-byte aligned, shared by all instructions */
-    /* Row groups. A member is POINTWISE, a reduction over whole rows, SUMPOOL or SUMPOOL_T of 2x2 windows of one plane a
-     * row (attr: height and width of the large and of the small plane), or what the backend lets join: a CONV (among the
-     * first members, its dst in a buffer, a row for each plane of dst) or a CONV_DW (among the last, u in a buffer, a row
-     * for each plane of u). The last axis of the views of all others is the row, of at most len elements, the others
-     * count the rows. What no other instruction reads lives in a buffer of one block of
-     * rows: buffer[0] is dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory. A member with buffer[0] <
-     * 0 is not computed as it stands: the readers of its value, who name it by
+    /* Row groups. A member is POINTWISE, a reduction over whole rows, SUMPOOL or SUMPOOL_T of 2x2 windows of one plane
+     * a row (attr: height and width of the large and of the small plane), or what the backend lets join: a CONV (among
+     * the first members, its dst in a buffer, a row for each plane of dst) or a CONV_DW (among the last, u in a buffer,
+     * a row for each plane of u). The last axis of the views of all others is the row, of at most len elements, the
+     * others count the rows. What no other instruction reads lives in a buffer of one block of rows: buffer[0] is
+     * dst's, buffer[1 + i] that of src[i], each 1 + its number; 0: memory. A member with buffer[0] < 0 is not computed
+     * as it stands: the readers of its value, who name it by
      * -(1 + its place among the members), do so from what it reads. It is one of a row with one number per row (ADD,
      * SUB, MUL, DIV by the number, NEG) or the STEP of a row; the readers are SUM, SUMMUL, or ADD, SUB, MUL of two
      * rows, or again one of a row with one number per row. A STEP is read by MUL of two rows only, one operand at most.

@@ -80,7 +80,8 @@ static bool can_wait(const dd_compiled *c, size_t j, size_t head)
     return true;
 }
 
-/* The convolution stands behind the head and writes `slot`, a buffer, which the members read in place of what it wrote. */
+/* The convolution stands behind the head and writes `slot`, a buffer, which the members read in place of what it wrote.
+ */
 static void join(dd_compiled *c, dd_command conv, size_t head, int slot)
 {
     const int from = conv.out.slot, buffer = (int)++c->step[head].in.attr[3];
@@ -122,8 +123,8 @@ static dd_status join_readers(dd_compiled *c, size_t j, int n, const size_t *hea
 
 /* ---- the last member ---- */
 
-/* The head of the group whose member alone writes what step j differentiates by, for j and other members alone; 0: there
- * is none, else 1 + head. */
+/* The head of the group whose member alone writes what step j differentiates by, for j and other members alone; 0:
+ * there is none, else 1 + head. */
 static size_t maker(const dd_compiled *c, size_t j)
 {
     const dd_command *weights = &c->step[j];
@@ -149,8 +150,8 @@ static bool meet(dd_place a, const dd_view *va, dd_place b, const dd_view *vb)
     return a.slot == b.slot && a.offset < b.offset + dd_view_count(vb) && b.offset < a.offset + dd_view_count(va);
 }
 
-/* Whether step j may run with the group, which writes its result after all else: nothing from there to it writes what it
- * reads or touches what it writes. */
+/* Whether step j may run with the group, which writes its result after all else: nothing from there to it writes what
+ * it reads or touches what it writes. */
 static bool can_hurry(const dd_compiled *c, size_t j, size_t head)
 {
     const dd_command *weights = &c->step[j];

@@ -118,8 +118,8 @@ static dd_val arithmetic(const dd_rule *k)
     return none;
 }
 
-/* a + a = 2a; a + (b + a) = b + 2a; (a + b) + c, where c is one number a row and nobody else reads a + b, = a + (b + c):
- * a row plus a number is computed by who reads it. */
+/* a + a = 2a; a + (b + a) = b + 2a; (a + b) + c, where c is one number a row and nobody else reads a + b, = a + (b +
+ * c): a row plus a number is computed by who reads it. */
 static dd_val terms(const dd_rule *k)
 {
     if (k->n->op != DD_OP_ADD) return none;
@@ -241,7 +241,7 @@ typedef struct context {
 
 static dd_val rewrite(dd_graph *to, const dd_node *n, const uint32_t *src, void *ctx)
 {
-    static const dd_rule_fn rules[] = {fold_constants, move_constant, hoist_expand, arithmetic, terms,
+    static const dd_rule_fn rules[] = {fold_constants, move_constant, hoist_expand, arithmetic,     terms,
                                        movement,       dd_rule_sums,  matmul,       pointwise_again};
     const context *c = ctx;
     const dd_rule k = {to, n, src, c->old, c->readers};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sums. What is the same along the summed axes leaves the sum, a sum over images and pixels sums the pixels first, and a
- * sum of two values whose sums are known is theirs: in the derivatives of a normalisation most sums over a row turn out
- * to be sums that are there already, times a number, and each saves a pass over the row. Knows graph and base. */
+ * Sums. What is the same along the summed axes leaves the sum, a sum over images and pixels sums the pixels first, and
+ * a sum of two values whose sums are known is theirs: in the derivatives of a normalisation most sums over a row turn
+ * out to be sums that are there already, times a number, and each saves a pass over the row. Knows graph and base. */
 #include "compile/simplify_internal.h"
 
 enum { DEEPEST = 6, ROW = 16 /* elements of a row that is worth a step of its own */ };
@@ -31,7 +31,8 @@ static double length(dd_shape s, unsigned axes)
 
 /* ---- rows first ---- */
 
-/* The last of the summed axes that lie together, if they make a row with kept axes and summed ones before it; else 0. */
+/* The last of the summed axes that lie together, if they make a row with kept axes and summed ones before it; else 0.
+ */
 static unsigned row_of(dd_shape s, unsigned axes)
 {
     unsigned row = 0;
@@ -93,7 +94,8 @@ static dd_val sum_of_product(const dd_rule *k, unsigned axes)
     factors f = {.g = k->g, .axes = axes, .sum = k->n->shape};
     const dd_val rest = free_of(&f, (dd_val){k->src[0]}, DEEPEST);
     if (!f.times.id && !f.over.id) return none;
-    dd_val y = rest.id ? dd_sum(k->g, rest, axes) : dd_full(k->g, k->n->dtype, k->n->shape, length(dd_graph_node(k->g, k->src[0])->shape, axes));
+    dd_val y = rest.id ? dd_sum(k->g, rest, axes)
+                       : dd_full(k->g, k->n->dtype, k->n->shape, length(dd_graph_node(k->g, k->src[0])->shape, axes));
     y = times(k->g, y, f.times);
     return f.over.id ? dd_div(k->g, y, f.over) : y;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Max pooling and its derivatives are gathers and scatters by the index of each window's maximum. Where windows are 2x2
- * and do not overlap, these are told so: a kernel can then look at the four places of a window instead of anywhere. Knows
- * the instruction format. */
+ * and do not overlap, these are told so: a kernel can then look at the four places of a window instead of anywhere.
+ * Knows the instruction format. */
 #include "compile/passes.h"
 
 #include <string.h>

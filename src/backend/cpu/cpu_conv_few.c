@@ -4,8 +4,8 @@
  * libraries run at a twentieth of their speed. Stride and dilation 1. The side of many channels lies in plain planes
  * (cpu_conv_few.inc: a correlation from planes on a canvas with zero borders to at most four planes at a time, kept in
  * registers a vector of columns and some rows at once; the weights' gradient, of 3x3 kernels or rows of five and one or
- * two channels only, keeps nine or ten sums in registers) or in blocks of channels (cpu_conv_few_blocks.inc: a vector a pixel, and the
- * weights' gradient for up to four channels). Processors without AVX2 leave these shapes to oneDNN. */
+ * two channels only, keeps nine or ten sums in registers) or in blocks of channels (cpu_conv_few_blocks.inc: a vector a
+ * pixel, and the weights' gradient for up to four channels). Processors without AVX2 leave these shapes to oneDNN. */
 #include "backend/cpu/cpu_conv_few.h"
 
 #include "backend/cpu/cpu_internal.h"
@@ -127,8 +127,8 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
             if (back)
                 f->backward(&g, (const float *)in->in[0] + i * ny, buf, (float *)in->out + i * nx);
             else
-                f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->in[1], in->nsrc > 2 ? in->in[2] : NULL,
-                          buf, (float *)in->out + i * ny);
+                f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->in[1],
+                          in->nsrc > 2 ? in->in[2] : NULL, buf, (float *)in->out + i * ny);
         }
     }
     return DD_OK;
@@ -162,7 +162,9 @@ static dd_status launch_blocks(dd_backend *b, const dd_instr *in, void *scratch)
 static bool takes(const dd_instr *in, const dd_conv_geo *g)
 {
     const bool plain = g->sh == 1 && g->sw == 1 && g->dh == 1 && g->dw == 1 && g->g == 1;
-    const int64_t most = turned(in, g) ? TURNED_PLANES : in->kind == DD_K_CONV_DX && !blocked(in) ? BACK_PLANES : DD_FEW_PLANES;
+    const int64_t most = turned(in, g)                              ? TURNED_PLANES
+                         : in->kind == DD_K_CONV_DX && !blocked(in) ? BACK_PLANES
+                                                                    : DD_FEW_PLANES;
     return lanes_here() && plain && g->c <= most && g->o >= ENOUGH_OUT;
 }
 
@@ -177,7 +179,8 @@ bool dd_cpu_conv_few_takes(const dd_instr *in)
     const dd_conv_geo g = dd_conv_geo_of(in);
     if (in->dst.dtype != DD_F32 || !takes(in, &g)) return false;
     if (in->kind != DD_K_CONV_DW) return true;
-    return turned(in, &g) || (g.c <= WEIGHTS_PLANES && has_loops(&g, false)) || (g.o % dd_cpu_lanes() == 0 && has_loops(&g, true));
+    return turned(in, &g) || (g.c <= WEIGHTS_PLANES && has_loops(&g, false)) ||
+           (g.o % dd_cpu_lanes() == 0 && has_loops(&g, true));
 }
 
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in)

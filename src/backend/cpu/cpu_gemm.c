@@ -23,13 +23,15 @@ void dd_cpu_threads(const dd_backend *b)
 const char *dd_backend_blas_core(void)
 {
 #if defined(__x86_64__) && defined(__GNUC__)
-    static const char *const old[] = {"Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Generic", "Barcelona", "Opteron"};
+    static const char *const old[] = {"Prescott", "Core2",   "Penryn",    "Dunnington",
+                                      "Nehalem",  "Generic", "Barcelona", "Opteron"};
     const char *core = openblas_get_corename();
     bool unused = false;
     for (size_t i = 0; i < DD_LEN(old); i++) unused = unused || strcmp(core, old[i]) == 0;
     if (!unused || getenv("OPENBLAS_CORETYPE") || dd_cpu_lanes() < 8) return NULL;
-    const bool wide = dd_cpu_lanes() == 16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+    const bool wide = dd_cpu_lanes() == 16 && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512cd");
     return wide ? "SkylakeX" : "Haswell";
 #else
     return NULL;

@@ -187,8 +187,8 @@ static void pair_pools(dd_row_plan *p)
     }
 }
 
-/* In blocks: a row that is enlarged and then gated becomes one with its gate, where the gate's result does not lie where
- * the small row is. */
+/* In blocks: a row that is enlarged and then gated becomes one with its gate, where the gate's result does not lie
+ * where the small row is. */
 static void pair_gates(dd_row_plan *p)
 {
     for (int i = 0; i + 1 < p->n; i++) {

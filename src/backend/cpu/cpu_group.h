@@ -38,8 +38,8 @@ typedef enum dd_way {
     DD_WAY_STORE,   /* the numbers, and the value */
     DD_WAY_AFFINE,  /* two operands, or a STEP, that readers compute */
     DD_WAY_AFFINE_FOLD,
-    DD_WAY_LATER,  /* an AFFINE whose only reader is the POOL that follows, or a POOL that the MAP after it scales or the
-                      AFFINE after it gates: done with it */
+    DD_WAY_LATER, /* an AFFINE whose only reader is the POOL that follows, or a POOL that the MAP after it scales or the
+                     AFFINE after it gates: done with it */
     DD_WAY_NOTHING /* a STEP that its reader computes */
 } dd_way;
 
@@ -55,8 +55,8 @@ typedef struct dd_row_member {
     int scale;
     dd_row_operand op[DD_INSTR_SRC];
     int64_t width;
-    bool block; /* MAP: one call for the block */
-    bool large; /* SUMPOOL_T rather than SUMPOOL */
+    bool block;   /* MAP: one call for the block */
+    bool large;   /* SUMPOOL_T rather than SUMPOOL */
     size_t image; /* PLANES, WEIGHTS: in a thread's memory, its dd_row_image */
     dd_row_map map;
     dd_row_fold fold;

@@ -138,7 +138,8 @@ DD_SIMD static void scatter_plane(const int64_t *z, const int32_t *index, const 
 static dd_status windows(dd_backend *b, const dd_instr *in, void *scratch)
 {
     (void)scratch;
-    const int64_t *z = in->attr + 1, small = z[2] * z[3], large = z[0] * z[1], planes = dd_view_count(&in->src[1]) / small;
+    const int64_t *z = in->attr + 1, small = z[2] * z[3], large = z[0] * z[1],
+                  planes = dd_view_count(&in->src[1]) / small;
     const bool add = in->kind == DD_K_SCATTER_ADD;
     void (*fn)(const int64_t *, const int32_t *, const float *, float *) = add ? scatter_plane : gather_plane;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (planes * large >= DD_CPU_GRAIN)

@@ -70,9 +70,9 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 bool dd_cpu_conv_few_takes(const dd_instr *in); /* in one layout at least */
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
 /* A CONV or CONV_DW that it takes as a member of a row group: floats of a thread's buffer, its preparation once a
- * launch; planes first.. of one image of dst into y, one behind the other or in blocks, or what such planes u add to the
- * weights' gradient. `fresh`: the buffer does not hold this image yet. In the end: dst from the buffers of all threads,
- * which are `apart` floats apart. */
+ * launch; planes first.. of one image of dst into y, one behind the other or in blocks, or what such planes u add to
+ * the weights' gradient. `fresh`: the buffer does not hold this image yet. In the end: dst from the buffers of all
+ * threads, which are `apart` floats apart. */
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in);
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer);
 void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
