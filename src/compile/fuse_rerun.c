@@ -18,14 +18,16 @@ typedef struct rerun {
     bool failed;
 } rerun;
 
-/* The pointwise step of whole rows in an earlier group of as many rows that wrote `slot`; NULL: none. */
+/* The step in an earlier group of as many rows that wrote `slot`, whole rows, and costs little: a pointwise one, or one
+ * that enlarges a row by pooling's transpose. NULL: none. */
 static const dd_command *earlier(const dd_fuser *f, const dd_group *g, int slot)
 {
     const size_t own = f->owner[slot];
     if (!own || f->group[own - 1] == g || f->group[own - 1]->outer != g->outer) return NULL;
     const dd_command *w = dd_group_writer(f->group[own - 1], slot);
     const bool whole = f->writes[slot] == 1 && w->out.offset == 0;
-    return w->in.kind == DD_K_POINTWISE && dd_rows_width(&w->in.dst) > 1 && whole ? w : NULL;
+    const bool cheap = w->in.kind == DD_K_POINTWISE || w->in.kind == DD_K_SUMPOOL_T;
+    return cheap && dd_rows_width(&w->in.dst) > 1 && whole ? w : NULL;
 }
 
 /* All who read `slot` are in groups of as many rows, so that nobody needs it in memory. */
@@ -63,9 +65,10 @@ static void plan_rerun(const dd_fuser *f, const dd_group *g, int slot, rerun *r)
     const dd_command *w = earlier(f, g, slot);
     for (size_t i = 0; i < r->n; i++)
         if (r->from[i]->out.slot == slot) return;
+    const dd_view *row = w->in.kind == DD_K_SUMPOOL_T ? &w->in.src[0] : &w->in.dst;
     for (int j = 0; j < w->in.nsrc && !r->failed; j++) {
         const int s = w->src[j].slot;
-        const bool wide = dd_rows_aligned(&w->in.src[j], dd_rows_width(&w->in.dst));
+        const bool wide = dd_rows_aligned(&w->in.src[j], dd_rows_width(row));
         if (wide && earlier(f, g, s)) {
             plan_rerun(f, g, s, r);
         } else if (!still_there(f, g, s)) {
@@ -81,17 +84,34 @@ static void plan_rerun(const dd_fuser *f, const dd_group *g, int slot, rerun *r)
     if (!r->failed) r->from[r->n++] = w;
 }
 
-/* A copy of step w that writes a slot of its own. */
-static dd_status clone(dd_fuser *f, size_t self, const dd_command *w, dd_command *out)
+static bool same_step(const dd_command *a, const dd_command *b)
+{
+    if (a->in.kind != b->in.kind || a->in.ew != b->in.ew || a->in.nsrc != b->in.nsrc) return false;
+    if (memcmp(a->in.attr, b->in.attr, sizeof a->in.attr) != 0 || !dd_view_same(&a->in.dst, &b->in.dst)) return false;
+    for (int j = 0; j < a->in.nsrc; j++)
+        if (a->src[j].slot != b->src[j].slot || a->src[j].offset != b->src[j].offset ||
+            !dd_view_same(&a->in.src[j], &b->in.src[j]))
+            return false;
+    return true;
+}
+
+static void replace(dd_command *k, int from, int to)
+{
+    for (int j = 0; j < k->in.nsrc; j++)
+        if (k->src[j].slot == from) k->src[j] = (dd_place){to, 0};
+}
+
+/* k, a copy, gets a slot of its own. */
+static dd_status own_slot(dd_fuser *f, size_t self, dd_command *k)
 {
     dd_compiled *c = f->c;
     if (dd_grow((void **)&c->slot, &c->slot_cap, c->nslot + 1, sizeof *c->slot) != DD_OK) return dd_fuse_no_memory(f);
-    *out = *w;
-    out->out = (dd_place){(int)c->nslot, 0};
-    c->slot[c->nslot] = c->slot[w->out.slot];
+    c->slot[c->nslot] = c->slot[k->out.slot];
+    k->out = (dd_place){(int)c->nslot, 0};
     f->owner[c->nslot] = self;
     f->writes[c->nslot] = 1;
     c->nslot++;
+    for (int j = 0; j < k->in.nsrc; j++) f->reads[k->src[j].slot]++;
     return DD_OK;
 }
 
@@ -99,26 +119,34 @@ static void redirect(dd_fuser *f, dd_command *k, int from, int to)
 {
     for (int j = 0; j < k->in.nsrc; j++) {
         if (k->src[j].slot != from) continue;
-        k->src[j] = (dd_place){to, 0};
         f->reads[from]--;
         f->reads[to]++;
     }
+    replace(k, from, to);
 }
 
 static dd_status apply_rerun(dd_fuser *f, dd_group *g, size_t self, const rerun *r)
 {
     dd_command made[DD_GROUP_MOST];
+    int to[DD_GROUP_MOST];
+    size_t n = 0;
     for (size_t i = 0; i < r->n; i++) {
-        DD_TRY(clone(f, self, r->from[i], &made[i]));
-        for (int j = 0; j < made[i].in.nsrc; j++) f->reads[made[i].src[j].slot]++;
-        for (size_t b = 0; b < i; b++) redirect(f, &made[i], r->from[b]->out.slot, made[b].out.slot);
+        dd_command k = *r->from[i];
+        size_t same = 0;
+        for (size_t b = 0; b < i; b++) replace(&k, r->from[b]->out.slot, to[b]);
+        while (same < n && !same_step(&made[same], &k)) same++; /* what earlier groups computed twice, too */
+        if (same == n) {
+            DD_TRY(own_slot(f, self, &k));
+            made[n++] = k;
+        }
+        to[i] = made[same].out.slot;
     }
     for (size_t i = 0; i < r->n; i++)
-        for (size_t m = 0; m < g->n; m++) redirect(f, &g->k[m], r->from[i]->out.slot, made[i].out.slot);
-    memmove(&g->k[r->n], &g->k[0], g->n * sizeof g->k[0]);
-    memcpy(&g->k[0], made, r->n * sizeof made[0]);
-    g->n += r->n;
-    for (size_t i = 0; i < r->n; i++)
+        for (size_t m = 0; m < g->n; m++) redirect(f, &g->k[m], r->from[i]->out.slot, to[i]);
+    memmove(&g->k[n], &g->k[0], g->n * sizeof g->k[0]);
+    memcpy(&g->k[0], made, n * sizeof made[0]);
+    g->n += n;
+    for (size_t i = 0; i < n; i++)
         if (dd_rows_width(&made[i].in.dst) > g->longest) g->longest = dd_rows_width(&made[i].in.dst);
     return DD_OK;
 }

@@ -29,6 +29,6 @@ sed -n 's/.*"peak_bytes": \([0-9]*\).*/\1/p' run/run.json >used
 grep -q __asan_init "$ATTAR" || awk 'NR == FNR { p = $1; next } { exit !($1 < 1.1 * p && $1 > 0.9 * p) }' planned used ||
     fail "planned $(cat planned) bytes, used $(cat used)"
 works 'row group' distill $small --quiet --profile --out run2
-"$ATTAR" train --data digits --epochs 1 --net convnet:depth=1,width=8 --quiet --profile >out 2>err && grep -q conv_dw err ||
+"$ATTAR" train --data digits --epochs 1 --net convnet:depth=2,width=16 --quiet --profile >out 2>err && grep -q conv_dw err ||
     fail 'train --profile shows no conv_dw'
 finish
