@@ -461,7 +461,9 @@ static const int64_t few_channels[][6] = {/* n c o side pad kernel */ {60, 1, 16
                                           {11, 4, 16, 8, 1, 3},
                                           {3, 4, 8, 40, 2, 3},
                                           {9, 1, 6, 28, 2, 5},
-                                          {5, 2, 7, 14, 1, 5}};
+                                          {5, 2, 7, 14, 1, 5},
+                                          {9, 3, 16, 14, 1, 5},
+                                          {7, 6, 16, 14, 0, 5}};
 
 /* With a smooth activation, since gradients are compared. */
 static dd_val first_layer(dd_graph *g, tensors *v, const int64_t *k, bool biased, bool smooth, dd_val wrt[3])

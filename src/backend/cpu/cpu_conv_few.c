@@ -77,10 +77,11 @@ static void weigh(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, int64
         for (int64_t o = 0; o < count; o += lanes)
             dd_stripes_here()->to_block(plane, (const float *)u + o * plane, blocks + o * plane);
         blocks_here()->weights(g, false, s, first, count, fresh, x, blocks, buf);
-    } else if (blocked(in))
+    } else if (blocked(in)) {
         blocks_here()->weights(g, half(in), s, first, count, fresh, x, u, buf);
-    else
+    } else {
         lanes_here()->weights(g, s, first, count, fresh, x, u, buf);
+    }
 }
 
 static void weigh_end(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, int parts, int64_t apart, float *buf)
@@ -191,6 +192,13 @@ unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
     return in->kind == DD_K_CONV ? 1 : in->kind == DD_K_CONV_DX ? 2 : 4;
 }
 
+/* Planes that are turned come whole blocks at a time, and the rows of a group that is not in blocks do not. */
+bool dd_cpu_conv_few_joins(const dd_instr *in)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    return in->kind != DD_K_CONV_DX && dd_cpu_conv_few_takes(in) && !turned(in, &g);
+}
+
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
@@ -274,6 +282,12 @@ unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer)
 {
     (void)in, (void)buffer;
+}
+
+bool dd_cpu_conv_few_joins(const dd_instr *in)
+{
+    (void)in;
+    return false;
 }
 
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in)

@@ -80,16 +80,6 @@ static dd_status scatter(dd_backend *b, const dd_instr *in, void *scratch)
 
 /* ---- by the maxima of 2x2 windows ---- */
 
-/* Rows of windows are short: the widths of the usual networks are constants, for which loops have no remainder. */
-#define USUAL_WIDTHS(run, q, ...)                                                                                      \
-    switch (q) {                                                                                                       \
-    case 5: run(5, __VA_ARGS__); break;                                                                                \
-    case 6: run(6, __VA_ARGS__); break;                                                                                \
-    case 14: run(14, __VA_ARGS__); break;                                                                              \
-    case 16: run(16, __VA_ARGS__); break;                                                                              \
-    default: run(q, __VA_ARGS__);                                                                                      \
-    }
-
 /* y = the element of each window that the index names. */
 static inline void gather_rows(const int64_t q, const int64_t *z, const int32_t *index, const float *x, float *y)
 {
@@ -108,7 +98,7 @@ static inline void gather_rows(const int64_t q, const int64_t *z, const int32_t 
 
 DD_SIMD static void gather_plane(const int64_t *z, const int32_t *index, const float *x, float *y)
 {
-    USUAL_WIDTHS(gather_rows, z[3], z, index, x, y)
+    DD_USUAL_WIDTHS(gather_rows, z[3], z, index, x, y)
 }
 
 /* The rest of y is zero. */
@@ -132,7 +122,7 @@ static inline void scatter_rows(const int64_t q, const int64_t *z, const int32_t
 
 DD_SIMD static void scatter_plane(const int64_t *z, const int32_t *index, const float *u, float *y)
 {
-    USUAL_WIDTHS(scatter_rows, z[3], z, index, u, y)
+    DD_USUAL_WIDTHS(scatter_rows, z[3], z, index, u, y)
 }
 
 static dd_status windows(dd_backend *b, const dd_instr *in, void *scratch)

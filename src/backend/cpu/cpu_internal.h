@@ -30,6 +30,17 @@ struct dd_cpu_state {
 #define DD_SIMD
 #endif
 
+/* run(q, ...) for a row of q windows of 2x2. Such rows are short: the widths of the usual networks are constants, for
+ * which loops have no remainder. */
+#define DD_USUAL_WIDTHS(run, q, ...)                                                                                   \
+    switch (q) {                                                                                                       \
+    case 5: run(5, __VA_ARGS__); break;                                                                                \
+    case 6: run(6, __VA_ARGS__); break;                                                                                \
+    case 14: run(14, __VA_ARGS__); break;                                                                              \
+    case 16: run(16, __VA_ARGS__); break;                                                                              \
+    default: run(q, __VA_ARGS__);                                                                                      \
+    }
+
 /* Fewer elements than this are not worth waking other threads. */
 #define DD_CPU_GRAIN 32768
 
@@ -69,10 +80,11 @@ void dd_cpu_onednn_version(char *out, size_t size); /* "oneDNN 2.6.3" */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 bool dd_cpu_conv_few_takes(const dd_instr *in); /* in one layout at least */
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
-/* A CONV or CONV_DW that it takes as a member of a row group: floats of a thread's buffer, its preparation once a
- * launch; planes first.. of one image of dst into y, one behind the other or in blocks, or what such planes u add to
- * the weights' gradient. `fresh`: the buffer does not hold this image yet. In the end: dst from the buffers of all
- * threads, which are `apart` floats apart. */
+/* Whether it takes a CONV or CONV_DW as a member of a row group, in blocks or not; floats of a thread's buffer, its
+ * preparation once a launch; planes first.. of one image of dst into y, one behind the other or in blocks, or what such
+ * planes u add to the weights' gradient. `fresh`: the buffer does not hold this image yet. In the end: dst from the
+ * buffers of all threads, which are `apart` floats apart. */
+bool dd_cpu_conv_few_joins(const dd_instr *in);
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in);
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer);
 void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,

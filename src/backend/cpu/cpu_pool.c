@@ -139,13 +139,7 @@ static inline void argmax_rows(const int64_t q, const dd_pool_geo *z, const floa
 
 DD_SIMD static void argmax_halving(const dd_pool_geo *z, const float *x, int32_t *y)
 {
-    switch (z->q) { /* the usual, as constants: their loops have no remainder */
-    case 5: argmax_rows(5, z, x, y); break;
-    case 6: argmax_rows(6, z, x, y); break;
-    case 14: argmax_rows(14, z, x, y); break;
-    case 16: argmax_rows(16, z, x, y); break;
-    default: argmax_rows(z->q, z, x, y);
-    }
+    DD_USUAL_WIDTHS(argmax_rows, z->q, z, x, y)
 }
 
 static dd_status launch_sum(dd_backend *b, const dd_instr *in, void *scratch)
