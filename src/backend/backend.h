@@ -36,6 +36,11 @@ typedef enum dd_kind {
     DD_K_COUNT
 } dd_kind;
 
+static inline bool dd_is_conv(dd_kind k)
+{
+    return k == DD_K_CONV || k == DD_K_CONV_DX || k == DD_K_CONV_DW;
+}
+
 typedef enum dd_ew {
     DD_EW_NEG,
     DD_EW_SQRT,
@@ -114,7 +119,7 @@ struct dd_backend {
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);
     int (*joins)(dd_backend *b, const dd_instr *k); /* how many row groups may each compute this CONV for themselves
-                                                       rather than read its result; of a CONV_DW 1: it may be a member;
+                                                       rather than read its result; of its gradients 1: it may be a member;
                                                        0: no; NULL: none may */
     int lanes;                                      /* rows of a block; 0: no operand may be blocked */
     bool half;                                      /* blocked operands are held as bfloat16 */

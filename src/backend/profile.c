@@ -112,7 +112,7 @@ static void identify(const dd_instr *in, int64_t shape[6], char *name, size_t si
         const int64_t s[4] = {y->dim[0], y->dim[1], x->dim[in->attr[0] ? 1 : 2], y->dim[2]};
         memcpy(shape, s, sizeof s);
         snprintf(name, size, "matmul %lldx%lldx%lld", (long long)(s[0] * s[1]), (long long)s[2], (long long)s[3]);
-    } else if (in->kind == DD_K_CONV || in->kind == DD_K_CONV_DX || in->kind == DD_K_CONV_DW) {
+    } else if (dd_is_conv(in->kind)) {
         const dd_view *w = in->kind == DD_K_CONV_DW ? y : &in->src[1];
         const dd_view *image = in->kind == DD_K_CONV_DX ? y : x; /* [n, channels, height, width] */
         const int64_t s[6] = {image->dim[0], w->dim[1], w->dim[0], image->dim[2], image->dim[3], w->dim[2]};

@@ -4,7 +4,8 @@
  * never in memory:
  *   - one whose result only row groups read becomes the first member of each of them: its planes are computed a block
  *     of rows at a time and used while they are in cache, again by every group, which is cheaper than reading them;
- *   - the gradient of its weights becomes the last member of the group that alone makes what it reads.
+ *   - the gradients of its weights and of the images become the last members of the group that alone makes what they
+ *     read.
  * Knows the instruction format. */
 #include "compile/passes.h"
 
@@ -121,28 +122,52 @@ static dd_status join_readers(dd_compiled *c, size_t j, int n, const size_t *hea
     return DD_OK;
 }
 
-/* ---- the last member ---- */
+/* ---- the last members ---- */
 
-/* The head of the group whose member alone writes what step j differentiates by, for j and other members alone; 0:
- * there is none, else 1 + head. */
-static size_t maker(const dd_compiled *c, size_t j)
+/* The gradients by the weights and by the images that read what one group makes. */
+typedef struct gradients {
+    size_t step[2], head; /* ascending; of the group */
+    int n;
+} gradients;
+
+/* The operand of CONV_DW or CONV_DX that the way back has made. */
+static int gradient_of(const dd_command *k)
 {
-    const dd_command *weights = &c->step[j];
-    const int slot = weights->src[1].slot;
-    const dd_view *u = &weights->in.src[1];
+    return k->in.kind == DD_K_CONV_DW;
+}
+
+static bool may_join(dd_backend *b, const dd_command *k)
+{
+    return !k->group && (k->in.kind == DD_K_CONV_DW || k->in.kind == DD_K_CONV_DX) && b->joins(b, &k->in) &&
+           k->src[gradient_of(k)].offset == 0 && k->src[1 - gradient_of(k)].slot != k->src[gradient_of(k)].slot;
+}
+
+/* Step j and the others that differentiate by what it does, in *g; false unless one member alone writes that and these
+ * steps and other members alone read it. */
+static bool find_gradients(const dd_compiled *c, dd_backend *b, size_t j, gradients *g)
+{
+    const dd_command *conv = &c->step[j];
+    const int slot = conv->src[gradient_of(conv)].slot;
+    const dd_view *u = &conv->in.src[gradient_of(conv)];
     size_t group = 0;
-    if (weights->src[0].slot == slot || c->slot[slot].kind != DD_SLOT_ARENA) return 0;
+    if (c->slot[slot].kind != DD_SLOT_ARENA) return false;
     for (size_t i = 0; i < c->nstep; i++) {
         const dd_command *k = &c->step[i];
         if (k->out.slot != slot || k->in.kind == DD_K_ROWS) continue;
-        if (group || !k->group || i > j || !plane_by_plane(&k->in.dst, k->out.offset, u)) return 0;
+        if (group || !k->group || i > j || !plane_by_plane(&k->in.dst, k->out.offset, u)) return false;
         group = k->group;
     }
-    if (!group || c->step[group - 1].in.attr[0] != u->dim[0] * u->dim[1] || weights->src[1].offset) return 0;
-    for (size_t i = 0; i < c->nstep; i++)
-        for (int s = 0; i != j && s < c->step[i].in.nsrc; s++)
-            if (c->step[i].src[s].slot == slot && c->step[i].group != group) return 0;
-    return group;
+    if (!group || c->step[group - 1].in.attr[0] != u->dim[0] * u->dim[1]) return false;
+    *g = (gradients){.head = group - 1};
+    for (size_t i = 0; i < c->nstep; i++) {
+        const dd_command *k = &c->step[i];
+        for (int s = 0; s < k->in.nsrc; s++) {
+            if (k->src[s].slot != slot || k->group == group) continue;
+            if (g->n == (int)DD_LEN(g->step) || !may_join(b, k) || s != gradient_of(k)) return false;
+            g->step[g->n++] = i;
+        }
+    }
+    return true;
 }
 
 static bool meet(dd_place a, const dd_view *va, dd_place b, const dd_view *vb)
@@ -150,35 +175,70 @@ static bool meet(dd_place a, const dd_view *va, dd_place b, const dd_view *vb)
     return a.slot == b.slot && a.offset < b.offset + dd_view_count(vb) && b.offset < a.offset + dd_view_count(va);
 }
 
-/* Whether step j may run with the group, which writes its result after all else: nothing from there to it writes what
- * it reads or touches what it writes. */
-static bool can_hurry(const dd_compiled *c, size_t j, size_t head)
+/* Whether the i-th gradient may run with the group: nothing from there to it writes what it reads or touches what it
+ * writes. A gradient of weights is written when the group and the gradients that join it have read all. */
+static bool can_hurry(const dd_compiled *c, const gradients *g, int at)
 {
-    const dd_command *weights = &c->step[j];
-    for (size_t i = head + 1; i < j; i++) {
+    const dd_command *conv = &c->step[g->step[at]];
+    const bool late = conv->in.kind == DD_K_CONV_DW;
+    for (size_t i = g->head + 1; i < g->step[at]; i++) {
         const dd_command *k = &c->step[i];
+        const bool joins = i < end_of(c, g->head) || (at > 0 && i == g->step[0]);
         if (k->in.kind == DD_K_ROWS) continue;
-        if (k->out.slot == weights->src[0].slot) return false;
-        if (meet(k->out, &k->in.dst, weights->out, &weights->in.dst)) return false;
+        if (k->out.slot == conv->src[1 - gradient_of(conv)].slot) return false;
+        if (meet(k->out, &k->in.dst, conv->out, &conv->in.dst)) return false;
         for (int s = 0; s < k->in.nsrc; s++)
-            if (k->src[s].slot == weights->out.slot ||
-                (i >= end_of(c, head) && may_be_same(c, k->src[s].slot, weights->out.slot)))
+            if (k->src[s].slot == conv->out.slot ||
+                (!(late && joins) && may_be_same(c, k->src[s].slot, conv->out.slot)))
                 return false;
     }
     return true;
 }
 
-static void join_maker(dd_compiled *c, size_t j, size_t head)
+/* Whether step `at`, which is no member, may run before the group. */
+static bool can_lead(const dd_compiled *c, size_t at, size_t head)
 {
-    dd_command weights = c->step[j];
-    const size_t end = end_of(c, head);
-    const int slot = weights.src[1].slot, buffer = (int)++c->step[head].in.attr[3];
-    drop(c, j);
-    weights.group = head + 1;
-    insert(c, end, &weights);
-    c->step[head].in.attr[2]++;
+    const dd_command *k = &c->step[at];
+    if (k->group || k->in.kind == DD_K_ROWS || c->slot[k->out.slot].kind != DD_SLOT_ARENA) return false;
+    for (size_t i = head + 1; i < at; i++) {
+        const dd_command *m = &c->step[i];
+        if (m->in.kind == DD_K_ROWS) continue;
+        if (m->out.slot == k->out.slot) return false;
+        for (int s = 0; s < k->in.nsrc; s++)
+            if (k->src[s].slot == m->out.slot) return false;
+        for (int s = 0; s < m->in.nsrc; s++)
+            if (m->src[s].slot == k->out.slot) return false;
+    }
+    return true;
+}
+
+/* What step j reads besides the group's rows may be made between the two, because that is where it is first needed: it
+ * goes before the group. */
+static void lead(dd_compiled *c, size_t j, size_t *head)
+{
+    const int slot = c->step[j].src[1 - gradient_of(&c->step[j])].slot;
+    for (size_t at = end_of(c, *head); at < j; at++) {
+        const dd_command k = c->step[at];
+        if (k.out.slot != slot || !can_lead(c, at, *head)) continue;
+        drop(c, at);
+        insert(c, (*head)++, &k);
+    }
+}
+
+static void join_makers(dd_compiled *c, const gradients *g)
+{
+    dd_command *rows = &c->step[g->head];
+    const int slot = c->step[g->step[0]].src[gradient_of(&c->step[g->step[0]])].slot, buffer = (int)++rows->in.attr[3];
+    for (int i = 0; i < g->n; i++) {
+        dd_command conv = c->step[g->step[i]];
+        const size_t end = end_of(c, g->head);
+        drop(c, g->step[i]);
+        conv.group = g->head + 1;
+        insert(c, end, &conv);
+        c->step[g->head].in.attr[2]++;
+    }
     c->slot[slot] = (dd_slot){.kind = DD_SLOT_BLOCK};
-    for (size_t i = head + 1; i <= end; i++) {
+    for (size_t i = g->head + 1; i < end_of(c, g->head); i++) {
         dd_command *k = &c->step[i];
         if (k->out.slot == slot) k->in.buffer[0] = buffer;
         for (int s = 0; s < k->in.nsrc; s++)
@@ -186,19 +246,25 @@ static void join_maker(dd_compiled *c, size_t j, size_t head)
     }
 }
 
+static void join_gradients(dd_compiled *c, dd_backend *b, size_t j)
+{
+    gradients g;
+    bool can = may_join(b, &c->step[j]) && find_gradients(c, b, j, &g);
+    for (int i = 0; can && i < g.n; i++) {
+        lead(c, g.step[i], &g.head);
+        can = can_hurry(c, &g, i);
+    }
+    if (can) join_makers(c, &g);
+}
+
 dd_status dd_fuse_first(dd_compiled *c, dd_backend *b)
 {
     size_t head[MOST_READERS];
     for (size_t j = 0; b->joins && j < c->nstep; j++) {
         const dd_command *k = &c->step[j];
-        const int most = k->group ? 0 : b->joins(b, &k->in);
-        if (!most) continue;
-        if (k->in.kind == DD_K_CONV_DW) {
-            const size_t group = maker(c, j);
-            if (group && can_hurry(c, j, group - 1)) join_maker(c, j, group - 1);
-            continue;
-        }
-        if (c->slot[k->out.slot].kind != DD_SLOT_ARENA) continue;
+        join_gradients(c, b, j);
+        const int most = k->group || k->in.kind != DD_K_CONV ? 0 : b->joins(b, &k->in);
+        if (!most || c->slot[k->out.slot].kind != DD_SLOT_ARENA) continue;
         const int n = readers(c, j, head);
         if (n == 0 || n > most || !can_wait(c, j, head[n - 1])) continue;
         DD_TRY(join_readers(c, j, n, head));

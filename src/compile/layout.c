@@ -14,11 +14,6 @@ typedef struct layout {
     dd_instr **list; /* members of one group */
 } layout;
 
-static bool convolution(const dd_command *k)
-{
-    return k->in.kind == DD_K_CONV || k->in.kind == DD_K_CONV_DX || k->in.kind == DD_K_CONV_DW;
-}
-
 static int slot_of(const dd_command *k, int operand)
 {
     return operand ? k->src[operand - 1].slot : k->out.slot;
@@ -33,14 +28,19 @@ static int64_t row_of(const dd_compiled *c, const dd_command *k, unsigned may, i
     const bool whole = s->kind == DD_SLOT_ARENA && v->dtype == DD_F32 && offset == 0 && dd_view_contiguous(v) &&
                        (size_t)dd_view_count(v) * sizeof(float) == s->bytes;
     if (!whole || !(may >> operand & 1)) return -1;
-    const int64_t n = convolution(k) ? v->dim[2] * v->dim[3] : v->dim[v->rank - 1];
+    const int64_t n = dd_is_conv(k->in.kind) ? v->dim[2] * v->dim[3] : v->dim[v->rank - 1];
     return n > 1 ? n : -1;
 }
 
 /* The operands of a member that are its group's rows. */
 static unsigned inner(const dd_command *k)
 {
-    return !convolution(k) ? ~0u : k->in.kind == DD_K_CONV_DW ? 4 : 1;
+    switch (k->in.kind) {
+    case DD_K_CONV: return 1;
+    case DD_K_CONV_DX: return 2;
+    case DD_K_CONV_DW: return 4;
+    default: return ~0u;
+    }
 }
 
 /* What the backend can take; for a group that is all of its members' operands or none. */
@@ -97,7 +97,7 @@ static void choose(layout *l)
 {
     const dd_compiled *c = l->c;
     for (size_t i = 0; i < c->nstep; i++)
-        for (int j = 0; convolution(&c->step[i]) && j <= c->step[i].in.nsrc; j++) spread(l, slot_of(&c->step[i], j));
+        for (int j = 0; dd_is_conv(c->step[i].in.kind) && j <= c->step[i].in.nsrc; j++) spread(l, slot_of(&c->step[i], j));
     for (bool more = true; more;) {
         more = false;
         for (size_t i = 0; i < c->nstep; i++) {
@@ -120,7 +120,7 @@ static void mark(layout *l, bool half)
         for (int j = 0; j <= k->in.nsrc; j++)
             if (l->is[slot_of(k, j)]) k->in.blocked |= 1u << j;
         if (half) k->in.half = k->in.blocked;
-        if (k->group && convolution(k) && c->step[k->group - 1].in.blocked) k->in.blocked |= inner(k); /* in a buffer */
+        if (k->group && dd_is_conv(k->in.kind) && c->step[k->group - 1].in.blocked) k->in.blocked |= inner(k); /* in a buffer */
     }
     for (size_t s = 0; s < c->nslot; s++) {
         c->stats.blocked += l->is[s];

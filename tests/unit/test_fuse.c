@@ -463,7 +463,9 @@ static const int64_t few_channels[][6] = {/* n c o side pad kernel */ {60, 1, 16
                                           {9, 1, 6, 28, 2, 5},
                                           {5, 2, 7, 14, 1, 5},
                                           {9, 3, 16, 14, 1, 5},
-                                          {7, 6, 16, 14, 0, 5}};
+                                          {7, 6, 16, 14, 0, 5},
+                                          {6, 3, 48, 16, 1, 3},
+                                          {5, 2, 22, 14, 1, 3}};
 
 /* With a smooth activation, since gradients are compared. */
 static dd_val first_layer(dd_graph *g, tensors *v, const int64_t *k, bool biased, bool smooth, dd_val wrt[3])
@@ -511,8 +513,8 @@ static void a_first_convolution_joins(void **state)
         }
 }
 
-/* Its groups forwards and back compute it each for itself, and the gradient of its weights reads the last one's blocks:
- * no plane is in memory. The gradient of an image needs all channels, so that the planes it reads are. */
+/* Its groups forwards and back compute it each for itself, and the gradients of its weights and of the images read the
+ * last one's blocks: no plane is in memory. */
 static void gradients_of_a_first_convolution_join(void **state)
 {
     (void)state;
@@ -525,13 +527,39 @@ static void gradients_of_a_first_convolution_join(void **state)
             dd_graph *g = dd_graph_new();
             const dd_val y = convolved(g, first_layer(g, &v, k, true, true, x), DD_F32, 0);
             dd_grad(g, dd_dot(g, y, dd_scale(g, y, 0.01)), wrt, x, d);
+            if (wrt == 3) d[2] = dd_tanh(g, d[2]); /* an output may be bound to what x is */
             for (int j = 0; j < wrt; j++) output(g, &v, (const char *[]){"w'", "u'", "x'"}[j], d[j]);
             const dd_program_stats with = judge(g, &v, 5e-4, &groups);
             assert_true(groups > 0);
-            if (i == 0 && wrt == 2 && has_vectors()) assert_true(with.arena < plane_bytes(k));
+            const int64_t images = wrt == 3 ? k[0] * k[1] * k[3] * k[3] * (int64_t)sizeof(float) : 0;
+            if (i == 0 && has_vectors()) assert_true(with.arena < plane_bytes(k) + images);
             free_all(&v);
             dd_graph_free(g);
         }
+}
+
+/* An unrolled step backwards: a direction p among the weights, which is first needed behind the group that it then
+ * joins.
+ */
+static void a_direction_is_made_before_the_group(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DD_LEN(few_channels); i++) {
+        const int64_t *k = few_channels[i];
+        int64_t groups;
+        tensors v = {0};
+        dd_val x[3], d, dx;
+        dd_graph *g = dd_graph_new();
+        const dd_val p = input(g, &v, "p", DD_F32, DD_SHAPE(k[2], k[1], k[5], k[5]), dd_key_seed(12));
+        const dd_val y = convolved(g, first_layer(g, &v, k, true, true, x), DD_F32, 0);
+        dd_grad(g, dd_dot(g, y, dd_scale(g, y, 0.01)), 1, x, &d);
+        dd_grad(g, dd_dot(g, dd_stop(g, dd_neg(g, p)), d), 1, &x[2], &dx);
+        output(g, &v, "dx", dd_scale(g, dx, 2));
+        judge(g, &v, 2e-3, &groups);
+        assert_true(groups > 0);
+        free_all(&v);
+        dd_graph_free(g);
+    }
 }
 
 /* A gated row goes to its pool through a spare row, which is there without any numbers of rows, beside a convolution's
@@ -812,6 +840,7 @@ int main(void)
                                        cmocka_unit_test(windows),
                                        cmocka_unit_test(a_first_convolution_joins),
                                        cmocka_unit_test(gradients_of_a_first_convolution_join),
+                                       cmocka_unit_test(a_direction_is_made_before_the_group),
                                        cmocka_unit_test(a_gate_is_pooled_without_numbers),
                                        cmocka_unit_test(a_row_is_enlarged_into_its_own_operand),
                                        cmocka_unit_test(two_first_convolutions_are_read_by_a_group),

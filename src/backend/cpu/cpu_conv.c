@@ -41,8 +41,8 @@ unsigned dd_cpu_conv_may_block(dd_backend *b, const dd_instr *in)
 int dd_cpu_conv_joins(dd_backend *b, const dd_instr *in)
 {
     enum { TAPS_AGAIN = 32 };
-    if ((in->kind != DD_K_CONV && in->kind != DD_K_CONV_DW) || !dd_cpu_conv_few_joins(in)) return 0;
-    if (dd_cpu_prefers_library(b, in)) return 0;
+    if (!dd_cpu_conv_few_joins(in) || dd_cpu_prefers_library(b, in)) return 0;
     if (in->kind == DD_K_CONV_DW) return 1;
+    if (in->kind == DD_K_CONV_DX) return in->dst.dim[0] >= b->threads; /* an image is one thread's */
     return 1 + (int)(TAPS_AGAIN / (in->src[1].dim[1] * in->src[1].dim[2] * in->src[1].dim[3]));
 }

@@ -126,7 +126,7 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
         if (back) f->start_back(&g, in->in[1], buf);
         for (int64_t i = g.n * t / workers; i < g.n * (t + 1) / workers; i++) {
             if (back)
-                f->backward(&g, (const float *)in->in[0] + i * ny, buf, (float *)in->out + i * nx);
+                f->backward(&g, 0, g.o, (const float *)in->in[0] + i * ny, buf, (float *)in->out + i * nx);
             else
                 f->planes(&g, 0, g.o, true, (const float *)in->in[0] + i * nx, in->in[1],
                           in->nsrc > 2 ? in->in[2] : NULL, buf, (float *)in->out + i * ny);
@@ -149,7 +149,7 @@ static dd_status launch_blocks(dd_backend *b, const dd_instr *in, void *scratch)
         for (int64_t i = g.n * t / workers; i < g.n * (t + 1) / workers; i++) {
             const float *bias = !back && in->nsrc > 2 ? in->in[2] : NULL;
             if (back)
-                f->backward(&g, half(in), (const char *)in->in[0] + i * ny * (half(in) ? 2 : 4), buf,
+                f->backward(&g, half(in), 0, g.o, (const char *)in->in[0] + i * ny * (half(in) ? 2 : 4), buf,
                             (float *)in->out + i * nx);
             else if (half(in))
                 f->halves(&g, (const float *)in->in[0] + i * nx, bias, buf, (uint16_t *)in->out + i * ny);
@@ -196,24 +196,27 @@ unsigned dd_cpu_conv_few_may_block(const dd_instr *in)
 bool dd_cpu_conv_few_joins(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    return in->kind != DD_K_CONV_DX && dd_cpu_conv_few_takes(in) && !turned(in, &g);
+    return dd_cpu_conv_few_takes(in) && !turned(in, &g);
 }
 
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
     if (in->kind == DD_K_CONV_DW) return weights_scratch(in, &g, g.o);
-    return blocked(in) ? blocks_here()->scratch(&g, false) : lanes_here()->scratch(&g, false);
+    const bool back = in->kind == DD_K_CONV_DX;
+    return blocked(in) ? blocks_here()->scratch(&g, back) : lanes_here()->scratch(&g, back);
 }
 
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    if (in->kind == DD_K_CONV_DW) {
+    const bool back = in->kind == DD_K_CONV_DX;
+    if (in->kind == DD_K_CONV_DW)
         memset(buffer, 0, (size_t)weights_scratch(in, &g, g.o) * sizeof *buffer);
-        return;
-    }
-    if (blocked(in)) blocks_here()->start(&g, false, in->in[1], buffer);
+    else if (blocked(in))
+        blocks_here()->start(&g, back, in->in[1], buffer);
+    else if (back)
+        lanes_here()->start_back(&g, in->in[1], buffer);
 }
 
 void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
@@ -232,6 +235,17 @@ void dd_cpu_conv_few_weigh(const dd_instr *in, int64_t image, int64_t first, int
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
     weigh(in, &g, (dd_few_sums){0, g.o}, image, first, count, fresh, u, buffer);
+}
+
+void dd_cpu_conv_few_back(const dd_instr *in, int64_t image, int64_t first, int64_t count, float *buffer,
+                          const float *u)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    float *y = (float *)in->out + image * g.c * g.h * g.w;
+    if (blocked(in))
+        blocks_here()->backward(&g, false, first, count, u, buffer, y);
+    else
+        lanes_here()->backward(&g, first, count, u, buffer, y);
 }
 
 void dd_cpu_conv_few_end(const dd_instr *in, int parts, int64_t apart, float *buffer)
@@ -306,6 +320,12 @@ void dd_cpu_conv_few_weigh(const dd_instr *in, int64_t image, int64_t first, int
                            const float *u)
 {
     (void)in, (void)image, (void)first, (void)count, (void)fresh, (void)buffer, (void)u;
+}
+
+void dd_cpu_conv_few_back(const dd_instr *in, int64_t image, int64_t first, int64_t count, float *buffer,
+                          const float *u)
+{
+    (void)in, (void)image, (void)first, (void)count, (void)buffer, (void)u;
 }
 
 void dd_cpu_conv_few_end(const dd_instr *in, int parts, int64_t apart, float *buffer)

@@ -20,9 +20,10 @@ typedef struct dd_few_lanes {
      * still holds the image from the last call. */
     void (*planes)(const dd_conv_geo *g, int64_t first, int64_t count, bool fresh, const float *x, const float *w,
                    const float *bias, float *buf, float *y);
-    /* y [c,h,w] of one u [o,p,q], after weights have been put into buf. */
+    /* y [c,h,w] of one image from planes first..first+count-1 of u [o,p,q], those before having been there in their
+     * turn, after weights have been put into buf; y is written with the last plane. */
     void (*start_back)(const dd_conv_geo *g, const float *w, float *buf);
-    void (*backward)(const dd_conv_geo *g, const float *u, float *buf, float *y);
+    void (*backward)(const dd_conv_geo *g, int64_t first, int64_t count, const float *u, float *buf, float *y);
     /* Gradient of the 3x3 kernels of `channels` output channels from `base` on. Floats of buf, all zero at first: */
     int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
     /* Adds what planes first..first+count-1 of one image give; u: these planes. Unless `fresh`, buf holds the image. */
@@ -42,7 +43,8 @@ typedef struct dd_few_blocks {
     /* All planes, to bfloat16. */
     void (*halves)(const dd_conv_geo *g, const float *x, const float *bias, float *buf, uint16_t *y);
     /* half: u is bfloat16. */
-    void (*backward)(const dd_conv_geo *g, bool half, const void *u, float *buf, float *y);
+    void (*backward)(const dd_conv_geo *g, bool half, int64_t first, int64_t count, const void *u, float *buf,
+                     float *y);
     int64_t (*weights_scratch)(const dd_conv_geo *g, int64_t channels);
     void (*weights)(const dd_conv_geo *g, bool half, dd_few_sums s, int64_t first, int64_t count, bool fresh,
                     const float *x, const void *u, float *buf);

@@ -15,7 +15,7 @@ static void plan_release(dd_cpu_state *s)
 
 static bool convolves(const dd_row_member *m)
 {
-    return m->way == DD_WAY_PLANES || m->way == DD_WAY_WEIGHTS;
+    return m->way == DD_WAY_PLANES || m->way == DD_WAY_WEIGHTS || m->way == DD_WAY_BACK;
 }
 
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
@@ -33,8 +33,10 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
             dd_row_image_of(&p->m[i], memory)->held = -1;
             dd_cpu_conv_few_start(p->m[i].in, dd_row_image_of(&p->m[i], memory)->buffer);
         }
-        for (int64_t u = p->blocks * t / parts; u < p->blocks * (t + 1) / parts; u++) {
-            const int64_t row = u * p->block, n = p->outer - row < p->block ? p->outer - row : p->block;
+        const int64_t units = (p->outer + p->unit - 1) / p->unit, end = units * (t + 1) / parts * p->unit,
+                      last = end < p->outer ? end : p->outer;
+        for (int64_t row = units * t / parts * p->unit; row < last; row += p->block) {
+            const int64_t n = last - row < p->block ? last - row : p->block;
             for (int i = 0; i < p->n; i++) run(p, i, row, n, memory);
         }
     }
@@ -149,10 +151,9 @@ static void plan_member(const dd_row_plan *p, dd_row_member *m, const dd_instr *
 {
     m->in = in;
     m->from = m->pool = -1;
-    if (in->kind == DD_K_CONV || in->kind == DD_K_CONV_DW) {
-        const bool back = in->kind == DD_K_CONV_DW;
-        m->way = back ? DD_WAY_WEIGHTS : DD_WAY_PLANES;
-        m->op[0].buffer = in->buffer[back ? 2 : 0] - 1;
+    if (dd_row_planes_of(in)) {
+        m->way = in->kind == DD_K_CONV ? DD_WAY_PLANES : in->kind == DD_K_CONV_DW ? DD_WAY_WEIGHTS : DD_WAY_BACK;
+        m->op[0].buffer = in->buffer[in->kind == DD_K_CONV ? 0 : in->kind == DD_K_CONV_DW ? 2 : 1] - 1;
         return;
     }
     choose_kernel(m, in, f);
@@ -265,7 +266,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     p->stripes = in->blocked ? dd_stripes_here() : NULL;
     const int64_t lanes = p->stripes ? p->stripes->lanes : 1;
     p->block = rows_of_pass(len, lanes);
-    p->blocks = (p->outer + p->block - 1) / p->block;
+    p->unit = p->block;
     p->size = dd_dtype_size(t);
     p->store = f->affine_store;
     p->buffer = round_up((size_t)(p->block * len) * p->size);
@@ -274,6 +275,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
         plan_member(p, &p->m[i], in->member[i], f);
         p->m[i].place = places;
         places += p->m[i].way == DD_WAY_NUMBERS || p->m[i].way == DD_WAY_STORE;
+        if (p->m[i].way == DD_WAY_BACK) p->unit = dd_row_planes_of(p->m[i].in)->dim[1]; /* whole images */
         computed = computed || p->m[i].way >= DD_WAY_NUMBERS;
     }
     p->numbers = computed ? round_up((size_t)p->block * DD_NUMBERS * sizeof(double)) : 0;
@@ -315,7 +317,7 @@ bool dd_cpu_group_may_block(const dd_instr *in)
     for (int64_t i = 0; i < in->attr[2]; i++) {
         const dd_instr *m = in->member[i];
         if (m->dst.dtype != DD_F32) return false;
-        if (m->kind == DD_K_CONV || m->kind == DD_K_CONV_DW) {
+        if (dd_row_planes_of(m)) {
             if (!dd_cpu_conv_few_may_block(m)) return false;
             continue;
         }

@@ -34,6 +34,7 @@ typedef enum dd_way {
     DD_WAY_POOL,    /* SUMPOOL, SUMPOOL_T */
     DD_WAY_PLANES,  /* CONV: a row for each plane */
     DD_WAY_WEIGHTS, /* CONV_DW: reads a row for each plane */
+    DD_WAY_BACK,    /* CONV_DX: the same */
     DD_WAY_NUMBERS, /* only the numbers of each row that make the value from its row: readers use them */
     DD_WAY_STORE,   /* the numbers, and the value */
     DD_WAY_AFFINE,  /* two operands, or a STEP, that readers compute */
@@ -57,7 +58,7 @@ typedef struct dd_row_member {
     int64_t width;
     bool block;   /* MAP: one call for the block */
     bool large;   /* SUMPOOL_T rather than SUMPOOL */
-    size_t image; /* PLANES, WEIGHTS: in a thread's memory, its dd_row_image */
+    size_t image; /* PLANES, WEIGHTS, BACK: in a thread's memory, its dd_row_image */
     dd_row_map map;
     dd_row_fold fold;
     dd_row_affine affine;
@@ -73,7 +74,8 @@ typedef struct dd_row_image {
 typedef struct dd_row_plan {
     dd_cpu_state base;
     const dd_stripes *stripes; /* NULL: row by row */
-    int64_t outer, block, blocks;
+    int64_t outer, block; /* rows, and those of a pass */
+    int64_t unit;         /* rows that one thread has to take together */
     size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers (0: none has any), a
                                                 spare row */
     size_t first_numbers, spare;             /* in a thread's memory: numbers, spare rows */
@@ -97,6 +99,17 @@ static inline dd_numbers dd_row_numbers_of(const dd_row_plan *p, int i, char *me
 static inline dd_row_image *dd_row_image_of(const dd_row_member *m, char *memory)
 {
     return (dd_row_image *)(void *)(memory + m->image);
+}
+
+/* Of a convolution the operand [n,channels,h,w] whose planes are the group's rows, else NULL. */
+static inline const dd_view *dd_row_planes_of(const dd_instr *in)
+{
+    switch (in->kind) {
+    case DD_K_CONV: return &in->dst;
+    case DD_K_CONV_DX: return &in->src[0];
+    case DD_K_CONV_DW: return &in->src[1];
+    default: return NULL;
+    }
 }
 
 /* One number for all rows. */

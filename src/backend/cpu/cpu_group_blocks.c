@@ -231,7 +231,7 @@ void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char
     if (m->way == DD_WAY_NOTHING || m->way == DD_WAY_LATER) return;
     if (m->way == DD_WAY_STORE) dd_row_make_numbers(p, i, row, n, memory);
     const bool narrow = m->width == 1 && m->way != DD_WAY_POOL; /* numbers of rows; a pool may make a row of one */
-    if (m->way == DD_WAY_PLANES || m->way == DD_WAY_WEIGHTS || m->way == DD_WAY_NUMBERS || narrow)
+    if (dd_row_planes_of(m->in) || m->way == DD_WAY_NUMBERS || narrow)
         dd_row_run(p, i, row, n, memory);
     else if (m->way == DD_WAY_MAP && in_one(m))
         map(&h, m, n);

@@ -186,10 +186,10 @@ static void run_rows(const dd_row_plan *p, const dd_row_member *m, int64_t row, 
     }
 }
 
-/* The rows are planes of one image after the other: those of dst that a CONV makes, or of u that a CONV_DW reads. */
+/* The rows are planes of one image after the other: those of dst that a CONV makes, or of u that its gradients read. */
 static void run_planes(const dd_row_plan *p, const dd_row_member *m, int64_t row, int64_t n, char *memory)
 {
-    const dd_view *v = m->way == DD_WAY_WEIGHTS ? &m->in->src[1] : &m->in->dst;
+    const dd_view *v = dd_row_planes_of(m->in);
     const int64_t channels = v->dim[1], plane = v->dim[2] * v->dim[3];
     dd_row_image *x = dd_row_image_of(m, memory);
     float *y = (float *)(void *)(memory + (size_t)m->op[0].buffer * p->buffer);
@@ -197,7 +197,9 @@ static void run_planes(const dd_row_plan *p, const dd_row_member *m, int64_t row
         const int64_t image = r / channels, first = r % channels, left = channels - first,
                       count = row + n - r < left ? row + n - r : left;
         const bool fresh = image != x->held;
-        if (m->way == DD_WAY_WEIGHTS)
+        if (m->way == DD_WAY_BACK)
+            dd_cpu_conv_few_back(m->in, image, first, count, x->buffer, y + (r - row) * plane);
+        else if (m->way == DD_WAY_WEIGHTS)
             dd_cpu_conv_few_weigh(m->in, image, first, count, fresh, x->buffer, y + (r - row) * plane);
         else
             dd_cpu_conv_few_planes(m->in, image, first, count, fresh, x->buffer, y + (r - row) * plane);
@@ -213,7 +215,8 @@ void dd_row_run(const dd_row_plan *p, int i, int64_t row, int64_t n, char *memor
     case DD_WAY_NOTHING:
     case DD_WAY_LATER: break;
     case DD_WAY_PLANES:
-    case DD_WAY_WEIGHTS: run_planes(p, m, row, n, memory); break;
+    case DD_WAY_WEIGHTS:
+    case DD_WAY_BACK: run_planes(p, m, row, n, memory); break;
     case DD_WAY_NUMBERS: dd_row_make_numbers(p, i, row, n, memory); break;
     case DD_WAY_STORE:
         dd_row_make_numbers(p, i, row, n, memory);

@@ -91,6 +91,9 @@ void dd_cpu_conv_few_planes(const dd_instr *in, int64_t image, int64_t first, in
                             float *y);
 void dd_cpu_conv_few_weigh(const dd_instr *in, int64_t image, int64_t first, int64_t count, bool fresh, float *buffer,
                            const float *u);
+/* The same of a CONV_DX, whose dst gets the image with its last plane. */
+void dd_cpu_conv_few_back(const dd_instr *in, int64_t image, int64_t first, int64_t count, float *buffer,
+                          const float *u);
 void dd_cpu_conv_few_end(const dd_instr *in, int parts, int64_t apart, float *buffer);
 /* All three passes of 3x3 convolutions of many channels; false as above. */
 bool dd_cpu_winograd_prepare(dd_backend *b, dd_instr *in);
