@@ -225,10 +225,28 @@ static void lead(dd_compiled *c, size_t j, size_t *head)
     }
 }
 
+/* The buffer of an operand that ends with the member that makes `slot`, row for row; 0: there is none. */
+static int buffer_to_take(const dd_compiled *c, size_t head, int slot)
+{
+    size_t at = head + 1;
+    while (c->step[at].out.slot != slot) at++;
+    const dd_command *k = &c->step[at];
+    for (int s = 0; s < k->in.nsrc && k->in.kind == DD_K_POINTWISE; s++) {
+        const int buffer = k->in.buffer[1 + s];
+        bool last = buffer > 0 && dd_view_same(&k->in.dst, &k->in.src[s]);
+        for (size_t i = at + 1; last && i < end_of(c, head); i++)
+            for (int j = 0; j <= c->step[i].in.nsrc; j++)
+                last = last && c->step[i].in.buffer[j] != buffer && c->step[i].in.buffer[j] >= 0;
+        if (last) return buffer;
+    }
+    return 0;
+}
+
 static void join_makers(dd_compiled *c, const gradients *g)
 {
-    dd_command *rows = &c->step[g->head];
-    const int slot = c->step[g->step[0]].src[gradient_of(&c->step[g->step[0]])].slot, buffer = (int)++rows->in.attr[3];
+    const int slot = c->step[g->step[0]].src[gradient_of(&c->step[g->step[0]])].slot;
+    int buffer = buffer_to_take(c, g->head, slot);
+    if (!buffer) buffer = (int)++c->step[g->head].in.attr[3];
     for (int i = 0; i < g->n; i++) {
         dd_command conv = c->step[g->step[i]];
         const size_t end = end_of(c, g->head);

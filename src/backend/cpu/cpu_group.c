@@ -110,7 +110,17 @@ static bool additions(const dd_row_plan *p, int i)
     return m->shift && (m->in->ew == DD_EW_ADD || (m->in->ew == DD_EW_SUB && m->wide == 1));
 }
 
-/* A member whose readers compute it, or one that reads such a member. */
+/* In blocks: a row and one number a row, which would be spread over a row first. */
+static bool row_and_number(const dd_row_plan *p, const dd_row_member *m)
+{
+    const dd_instr *in = m->in;
+    const bool linear =
+        in->ew == DD_EW_ADD || in->ew == DD_EW_SUB || in->ew == DD_EW_MUL || (in->ew == DD_EW_DIV && !is_number(in, 0));
+    if (!p->stripes || in->kind != DD_K_POINTWISE || m->width == 1 || !linear || in->nsrc != 2) return false;
+    return is_number(in, 0) != is_number(in, 1) && !dd_row_constant(&m->op[is_number(in, 0) ? 1 : 2]);
+}
+
+/* A member whose readers compute it, or one that reads such a member, or in blocks a row and a number. */
 static void choose_affine(const dd_row_plan *p, dd_row_member *m, const dd_rows *f)
 {
     const dd_instr *in = m->in;
@@ -131,7 +141,7 @@ static void choose_affine(const dd_row_plan *p, dd_row_member *m, const dd_rows 
             break;
         }
     }
-    if (!spared && !reads) return;
+    if (!spared && !reads && !row_and_number(p, m)) return;
     if (step) {
         m->way = DD_WAY_NOTHING;
     } else if (in->kind != DD_K_POINTWISE) {
