@@ -160,7 +160,7 @@ static void choose_affine(const dd_row_plan *p, dd_row_member *m, const dd_rows 
 static void plan_member(const dd_row_plan *p, dd_row_member *m, const dd_instr *in, const dd_rows *f)
 {
     m->in = in;
-    m->from = m->pool = -1;
+    m->from = m->pool = m->sum = -1;
     if (dd_row_planes_of(in)) {
         m->way = in->kind == DD_K_CONV ? DD_WAY_PLANES : in->kind == DD_K_CONV_DW ? DD_WAY_WEIGHTS : DD_WAY_BACK;
         m->op[0].buffer = in->buffer[in->kind == DD_K_CONV ? 0 : in->kind == DD_K_CONV_DW ? 2 : 1] - 1;
@@ -248,6 +248,28 @@ static void pair_scales(dd_row_plan *p)
     }
 }
 
+/* Two rows that become one whose sum is next: the sum is taken on the way, and where nothing else reads the row it is
+ * not stored. Not where the sum lies in a buffer that the member still reads for later blocks. */
+static void pair_sums(dd_row_plan *p)
+{
+    for (int i = 0; i + 1 < p->n; i++) {
+        dd_row_member *m = &p->m[i], *fold = m + 1;
+        const dd_ew ew = m->in->ew;
+        const bool rows = m->way == DD_WAY_MAP && m->nop == 3 && m->width > 1 && m->op[1].inner && m->op[2].inner &&
+                          (ew == DD_EW_ADD || ew == DD_EW_SUB || ew == DD_EW_MUL);
+        if (!rows && !(m->way == DD_WAY_AFFINE && m->from < 0)) continue;
+        if (fold->way != DD_WAY_FOLD || fold->in->kind != DD_K_SUM || fold->width != m->width) continue;
+        if (m->op[0].buffer < 0 || fold->op[1].buffer != m->op[0].buffer || fold->op[1].inner == 0) continue;
+        bool apart = true;
+        for (int k = 0; k < m->nop; k++)
+            apart = apart && (fold->op[0].buffer < 0 || fold->op[0].buffer != m->op[k].buffer);
+        if (!apart) continue;
+        m->sum = i + 1;
+        m->kept = !read_next_only(p, i);
+        fold->way = DD_WAY_LATER;
+    }
+}
+
 static size_t round_up(size_t bytes)
 {
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
@@ -293,6 +315,7 @@ dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in)
     if (p->stripes) {
         pair_scales(p);
         pair_gates(p);
+        pair_sums(p);
     }
     p->first_numbers = p->buffer * (size_t)in->attr[3];
     p->spare = p->first_numbers + p->numbers * (size_t)places;

@@ -40,7 +40,7 @@ typedef enum dd_way {
     DD_WAY_AFFINE,  /* two operands, or a STEP, that readers compute */
     DD_WAY_AFFINE_FOLD,
     DD_WAY_LATER, /* an AFFINE whose only reader is the POOL that follows, or a POOL that the MAP after it scales or the
-                     AFFINE after it gates: done with it */
+                     AFFINE after it gates, or a SUM of the AFFINE or MAP before it: done with it */
     DD_WAY_NOTHING /* a STEP that its reader computes */
 } dd_way;
 
@@ -54,6 +54,8 @@ typedef struct dd_row_member {
     int from;      /* POOL, AFFINE: the LATER it reads; -1: none */
     int pool;      /* in blocks: a MAP that became the POOL before it, which it multiplies by op[scale]; -1: none */
     int scale;
+    int sum;   /* in blocks: AFFINE or MAP of two rows, whose values the LATER of this number sums; -1: none */
+    bool kept; /* and which something else reads too */
     dd_row_operand op[DD_INSTR_SRC];
     int64_t width;
     bool block;   /* MAP: one call for the block */
@@ -73,9 +75,9 @@ typedef struct dd_row_image {
 
 typedef struct dd_row_plan {
     dd_cpu_state base;
-    const dd_stripes *stripes; /* NULL: row by row */
-    int64_t outer, block; /* rows, and those of a pass */
-    int64_t unit;         /* rows that one thread has to take together */
+    const dd_stripes *stripes;               /* NULL: row by row */
+    int64_t outer, block;                    /* rows, and those of a pass */
+    int64_t unit;                            /* rows that one thread has to take together */
     size_t size, buffer, numbers, spare_row; /* bytes of an element, a buffer, a member's numbers (0: none has any), a
                                                 spare row */
     size_t first_numbers, spare;             /* in a thread's memory: numbers, spare rows */

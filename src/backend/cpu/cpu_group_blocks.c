@@ -124,6 +124,12 @@ static dd_stripe_map map_of(const dd_row_member *m, const dd_stripes *f)
     return m->in->ew == DD_EW_ADD ? f->add : m->in->ew == DD_EW_SUB ? f->subtract : f->multiply;
 }
 
+static dd_stripe_map_sum map_sum_of(const dd_row_member *m, const dd_stripes *f)
+{
+    if (m->gate) return f->gate_sum;
+    return m->in->ew == DD_EW_ADD ? f->add_sum : m->in->ew == DD_EW_SUB ? f->subtract_sum : f->multiply_sum;
+}
+
 static dd_stripe_map fold_of(const dd_row_member *m, const dd_stripes *f)
 {
     return m->in->kind == DD_K_SUM ? f->sum : m->in->kind == DD_K_SUMMUL ? f->dot : f->max;
@@ -151,6 +157,14 @@ static void two_values(const here *h, const dd_row_member *m, dd_stripe_map f, f
     const dd_row_operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
     const dd_stripe v = value(h, a, m->width, FIRST);
     f(m->width, y, v, alike(a, b) ? v : value(h, b, m->width, SECOND));
+}
+
+static void two_values_summed(const here *h, const dd_row_member *m)
+{
+    const dd_row_operand *a = &m->op[1], *b = &m->op[m->nop > 2 ? 2 : 1];
+    const dd_stripe v = value(h, a, m->width, FIRST);
+    map_sum_of(m, h->p->stripes)(m->width, m->kept ? place(h, &m->op[0]) : NULL, place(h, &h->p->m[m->sum].op[0]), v,
+                                 alike(a, b) ? v : value(h, b, m->width, SECOND));
 }
 
 static void gate_enlarged(const here *h, const dd_row_member *m)
@@ -208,6 +222,10 @@ static bool in_one(const dd_row_member *m)
 static void one_block(const here *h, int i)
 {
     const dd_row_member *m = &h->p->m[i];
+    if (m->sum >= 0) {
+        two_values_summed(h, m);
+        return;
+    }
     switch (m->way) {
     case DD_WAY_MAP: map(h, m, h->p->stripes->lanes); break;
     case DD_WAY_STORE: store(h, i); break;
@@ -233,7 +251,7 @@ void dd_row_run_blocks(const dd_row_plan *p, int i, int64_t row, int64_t n, char
     const bool narrow = m->width == 1 && m->way != DD_WAY_POOL; /* numbers of rows; a pool may make a row of one */
     if (dd_row_planes_of(m->in) || m->way == DD_WAY_NUMBERS || narrow)
         dd_row_run(p, i, row, n, memory);
-    else if (m->way == DD_WAY_MAP && in_one(m))
+    else if (m->way == DD_WAY_MAP && m->sum < 0 && in_one(m))
         map(&h, m, n);
     else
         for (; h.at < n; h.at += p->stripes->lanes) one_block(&h, i);

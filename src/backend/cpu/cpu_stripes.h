@@ -15,10 +15,14 @@ typedef struct dd_stripe {
 /* n: elements of a row. */
 typedef void (*dd_stripe_map)(int64_t n, float *y, dd_stripe p, dd_stripe q);
 
+/* And the sum of what it gives, which has one number for each lane; y NULL: only that. */
+typedef void (*dd_stripe_map_sum)(int64_t n, float *y, float *sum, dd_stripe p, dd_stripe q);
+
 typedef struct dd_stripes {
     int lanes;
     dd_stripe_map add, subtract, multiply;
-    dd_stripe_map gate;  /* p where q is positive, else 0 times it */
+    dd_stripe_map gate; /* p where q is positive, else 0 times it */
+    dd_stripe_map_sum add_sum, subtract_sum, multiply_sum, gate_sum;
     dd_stripe_map store; /* p */
     /* One number for each lane. */
     dd_stripe_map sum, dot, max; /* of p, of p times q */
