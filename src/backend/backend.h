@@ -119,8 +119,8 @@ struct dd_backend {
     dd_status (*prepare)(dd_backend *b, dd_instr *in);
     void (*release)(dd_backend *b, dd_instr *in);
     int (*joins)(dd_backend *b, const dd_instr *k); /* how many row groups may each compute this CONV for themselves
-                                                       rather than read its result; of its gradients 1: it may be a member;
-                                                       0: no; NULL: none may */
+                                                       rather than read its result; of its gradients 1: it may be a
+                                                       member; 0: no; NULL: none may */
     int lanes;                                      /* rows of a block; 0: no operand may be blocked */
     bool half;                                      /* blocked operands are held as bfloat16 */
     unsigned (*may_block)(

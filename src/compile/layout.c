@@ -97,7 +97,8 @@ static void choose(layout *l)
 {
     const dd_compiled *c = l->c;
     for (size_t i = 0; i < c->nstep; i++)
-        for (int j = 0; dd_is_conv(c->step[i].in.kind) && j <= c->step[i].in.nsrc; j++) spread(l, slot_of(&c->step[i], j));
+        for (int j = 0; dd_is_conv(c->step[i].in.kind) && j <= c->step[i].in.nsrc; j++)
+            spread(l, slot_of(&c->step[i], j));
     for (bool more = true; more;) {
         more = false;
         for (size_t i = 0; i < c->nstep; i++) {
@@ -120,7 +121,8 @@ static void mark(layout *l, bool half)
         for (int j = 0; j <= k->in.nsrc; j++)
             if (l->is[slot_of(k, j)]) k->in.blocked |= 1u << j;
         if (half) k->in.half = k->in.blocked;
-        if (k->group && dd_is_conv(k->in.kind) && c->step[k->group - 1].in.blocked) k->in.blocked |= inner(k); /* in a buffer */
+        if (k->group && dd_is_conv(k->in.kind) && c->step[k->group - 1].in.blocked)
+            k->in.blocked |= inner(k); /* in a buffer */
     }
     for (size_t s = 0; s < c->nslot; s++) {
         c->stats.blocked += l->is[s];

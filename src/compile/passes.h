@@ -53,8 +53,8 @@ dd_status dd_sink_copies(dd_compiled *c);
 void dd_mark_windows(dd_compiled *c);
 /* fuse.c: steps over the same rows become groups, each behind its ROWS; values that stay inside lose their memory. */
 dd_status dd_fuse_rows(dd_compiled *c);
-/* fuse_first.c: a cheap convolution joins the row groups that alone read it, its gradients the one that alone makes what
- * they read, where the backend says they can. */
+/* fuse_first.c: a cheap convolution joins the row groups that alone read it, its gradients the one that alone makes
+ * what they read, where the backend says they can. */
 dd_status dd_fuse_first(dd_compiled *c, dd_backend *b);
 /* layout.c: which tensors lie in blocks of the backend's lanes. */
 dd_status dd_choose_layout(dd_compiled *c, dd_backend *b);

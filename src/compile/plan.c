@@ -58,9 +58,9 @@ static bool group_allows(const dd_compiled *c, const dd_command *k, int s)
     for (size_t i = head + 1; i <= head + (size_t)c->step[head].in.attr[2]; i++) {
         const dd_command *m = &c->step[i];
         for (int j = 0; j < m->in.nsrc; j++)
-            if (m->src[j].slot == s && (dd_is_conv(m->in.kind) || m->in.buffer[0] < 0 ||
-                                        m->src[j].offset != 0 || !dd_view_contiguous(&m->in.src[j]) ||
-                                        dd_view_count(&m->in.src[j]) != dd_view_count(&k->in.dst)))
+            if (m->src[j].slot == s &&
+                (dd_is_conv(m->in.kind) || m->in.buffer[0] < 0 || m->src[j].offset != 0 ||
+                 !dd_view_contiguous(&m->in.src[j]) || dd_view_count(&m->in.src[j]) != dd_view_count(&k->in.dst)))
                 return false;
     }
     return true;
