@@ -159,11 +159,14 @@ static bool find_gradients(const dd_compiled *c, dd_backend *b, size_t j, gradie
     }
     if (!group || c->step[group - 1].in.attr[0] != u->dim[0] * u->dim[1]) return false;
     *g = (gradients){.head = group - 1};
+    for (size_t i = g->head + 1; i < end_of(c, g->head); i++) /* threads share a group by the images of one CONV_DX */
+        if (c->step[i].in.kind == DD_K_CONV_DX && c->step[i].in.src[0].dim[1] != u->dim[1]) return false;
     for (size_t i = 0; i < c->nstep; i++) {
         const dd_command *k = &c->step[i];
         for (int s = 0; s < k->in.nsrc; s++) {
             if (k->src[s].slot != slot || k->group == group) continue;
             if (g->n == (int)DD_LEN(g->step) || !may_join(b, k) || s != gradient_of(k)) return false;
+            if (!dd_view_same(&k->in.src[s], u)) return false; /* not a part of it, or in another shape */
             g->step[g->n++] = i;
         }
     }
@@ -214,14 +217,15 @@ static bool can_lead(const dd_compiled *c, size_t at, size_t head)
 
 /* What step j reads besides the group's rows may be made between the two, because that is where it is first needed: it
  * goes before the group. */
-static void lead(dd_compiled *c, size_t j, size_t *head)
+static void lead(dd_compiled *c, gradients *g, int i)
 {
-    const int slot = c->step[j].src[1 - gradient_of(&c->step[j])].slot;
-    for (size_t at = end_of(c, *head); at < j; at++) {
+    const int slot = c->step[g->step[i]].src[1 - gradient_of(&c->step[g->step[i]])].slot;
+    for (size_t at = end_of(c, g->head); at < g->step[i]; at++) {
         const dd_command k = c->step[at];
-        if (k.out.slot != slot || !can_lead(c, at, *head)) continue;
+        if (k.out.slot != slot || !can_lead(c, at, g->head)) continue;
         drop(c, at);
-        insert(c, (*head)++, &k);
+        insert(c, g->head++, &k);
+        for (int j = 0; j < i; j++) g->step[j] += g->step[j] < at; /* what stood before it stands one later */
     }
 }
 
@@ -269,7 +273,7 @@ static void join_gradients(dd_compiled *c, dd_backend *b, size_t j)
     gradients g;
     bool can = may_join(b, &c->step[j]) && find_gradients(c, b, j, &g);
     for (int i = 0; can && i < g.n; i++) {
-        lead(c, g.step[i], &g.head);
+        lead(c, &g, i);
         can = can_hurry(c, &g, i);
     }
     if (can) join_makers(c, &g);

@@ -562,6 +562,38 @@ static void a_direction_is_made_before_the_group(void **state)
     }
 }
 
+/* Two gradients of what one group makes: the second one's direction is made between them, and of the images only some
+ * are asked for or all. */
+static void two_gradients_and_a_direction_between_them(void **state)
+{
+    (void)state;
+    const dd_conv_attr conv = {{1, 1}, {1, 1}, {1, 1}, 1};
+    const dd_key key = dd_key_seed(13);
+    for (int part = 0; part < 2; part++)
+        for (int channels = 12; channels <= 32; channels += 20) {
+            const int64_t n = 8, to = part ? n / 2 : n, zero[4] = {0}, step[4] = {1, 1, 1, 1};
+            const int64_t some[4] = {to, channels, 16, 16};
+            const dd_shape ws = DD_SHAPE(channels, 3, 3, 3);
+            int64_t groups;
+            tensors v = {0};
+            dd_graph *g = dd_graph_new();
+            const dd_val x = input(g, &v, "x", DD_F32, DD_SHAPE(n, 3, 16, 16), key),
+                         p = input(g, &v, "p", DD_F32, ws, key),
+                         z = input(g, &v, "z", DD_F32, DD_SHAPE(n, channels, 16, 16), key);
+            const dd_val u = dd_tanh(g, dd_mul(g, z, dd_sub(g, z, dd_mean(g, z, 4u | 8u))));
+            const dd_val dw = dd_conv_dw(g, x, u, conv, 3, 3);
+            const dd_val w = dd_neg(g, p); /* after dw, before dx */
+            const dd_val seen = part ? dd_slice(g, u, zero, some, step) : u;
+            const dd_val dx = dd_conv_dx(g, seen, w, conv, 16, 16);
+            output(g, &v, "dw", dw);
+            output(g, &v, "dx", dd_tanh(g, dx));
+            judge(g, &v, 2e-3, &groups);
+            assert_true(groups > 0);
+            free_all(&v);
+            dd_graph_free(g);
+        }
+}
+
 /* A gated row goes to its pool through a spare row, which is there without any numbers of rows, beside a convolution's
  * image and without one. */
 static void a_gate_is_pooled_without_numbers(void **state)
@@ -841,6 +873,7 @@ int main(void)
                                        cmocka_unit_test(a_first_convolution_joins),
                                        cmocka_unit_test(gradients_of_a_first_convolution_join),
                                        cmocka_unit_test(a_direction_is_made_before_the_group),
+                                       cmocka_unit_test(two_gradients_and_a_direction_between_them),
                                        cmocka_unit_test(a_gate_is_pooled_without_numbers),
                                        cmocka_unit_test(a_row_is_enlarged_into_its_own_operand),
                                        cmocka_unit_test(two_first_convolutions_are_read_by_a_group),

@@ -43,6 +43,10 @@ int dd_cpu_conv_joins(dd_backend *b, const dd_instr *in)
     enum { TAPS_AGAIN = 32 };
     if (!dd_cpu_conv_few_joins(in) || dd_cpu_prefers_library(b, in)) return 0;
     if (in->kind == DD_K_CONV_DW) return 1;
-    if (in->kind == DD_K_CONV_DX) return in->dst.dim[0] >= b->threads; /* an image is one thread's */
+    if (in->kind ==
+        DD_K_CONV_DX) { /* an image is one thread's, and so are the group's rows then: shares must be even */
+        const int64_t images = in->dst.dim[0];
+        return images % b->threads == 0 || images >= 4 * (int64_t)b->threads;
+    }
     return 1 + (int)(TAPS_AGAIN / (in->src[1].dim[1] * in->src[1].dim[2] * in->src[1].dim[3]));
 }
