@@ -37,16 +37,19 @@ unsigned dd_cpu_conv_may_block(dd_backend *b, const dd_instr *in)
     return may && !dd_cpu_prefers_library(b, in) ? may : 0;
 }
 
+/* A group with a CONV_DX is cut by images. */
+static bool even_shares(int64_t images, int threads)
+{
+    enum { ENOUGH = 4 };
+    return images % threads == 0 || images >= ENOUGH * (int64_t)threads;
+}
+
 /* A plane computed from few takes less time than to write and read it, if not too many groups do it again. */
 int dd_cpu_conv_joins(dd_backend *b, const dd_instr *in)
 {
     enum { TAPS_AGAIN = 32 };
     if (!dd_cpu_conv_few_joins(in) || dd_cpu_prefers_library(b, in)) return 0;
     if (in->kind == DD_K_CONV_DW) return 1;
-    if (in->kind ==
-        DD_K_CONV_DX) { /* an image is one thread's, and so are the group's rows then: shares must be even */
-        const int64_t images = in->dst.dim[0];
-        return images % b->threads == 0 || images >= 4 * (int64_t)b->threads;
-    }
+    if (in->kind == DD_K_CONV_DX) return even_shares(in->dst.dim[0], b->threads);
     return 1 + (int)(TAPS_AGAIN / (in->src[1].dim[1] * in->src[1].dim[2] * in->src[1].dim[3]));
 }

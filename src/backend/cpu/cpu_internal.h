@@ -80,10 +80,10 @@ void dd_cpu_onednn_version(char *out, size_t size); /* "oneDNN 2.6.3" */
 bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in);
 bool dd_cpu_conv_few_takes(const dd_instr *in); /* in one layout at least */
 unsigned dd_cpu_conv_few_may_block(const dd_instr *in);
-/* Whether it takes a CONV or CONV_DW as a member of a row group, in blocks or not; floats of a thread's buffer, its
- * preparation once a launch; planes first.. of one image of dst into y, one behind the other or in blocks, or what such
- * planes u add to the weights' gradient. `fresh`: the buffer does not hold this image yet. In the end: dst from the
- * buffers of all threads, which are `apart` floats apart. */
+/* Whether it takes a convolution or a gradient of one as a member of a row group, in blocks or not; floats of a
+ * thread's buffer, its preparation once a launch; planes first.. of one image of dst into y, one behind the other or in
+ * blocks, or what such planes u add to the weights' gradient. `fresh`: the buffer does not hold this image yet. In the
+ * end: dst from the buffers of all threads, which are `apart` floats apart. */
 bool dd_cpu_conv_few_joins(const dd_instr *in);
 int64_t dd_cpu_conv_few_buffer(const dd_instr *in);
 void dd_cpu_conv_few_start(const dd_instr *in, float *buffer);

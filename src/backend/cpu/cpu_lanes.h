@@ -6,6 +6,7 @@
 #define ATTAR_BACKEND_CPU_LANES_H
 
 #include <stdint.h>
+#include <string.h>
 
 #define INLINE __attribute__((always_inline)) static inline
 #ifdef __clang__
@@ -27,6 +28,16 @@ INLINE vec load(const float *p)
 INLINE void store(float *p, vec v)
 {
     *(in_memory *)p = v;
+}
+
+/* Halves, quarters and so on are added. */
+INLINE float lanes_sum(const float *v)
+{
+    float half[LANES];
+    memcpy(half, v, sizeof half);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int l = 0; l < n; l++) half[l] += half[l + n];
+    return half[0];
 }
 
 typedef uint32_t bits __attribute__((vector_size(LANES * 4)));
