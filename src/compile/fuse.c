@@ -7,6 +7,7 @@
  *      reads;
  *   2. recompute: a group that reads whole rows which an earlier group computed pointwise computes them again from
  *      what that one read, where this loads no more (the normalised activation from the convolution's output);
+ *      Steps that nobody reads any more after that are dropped;
  *   3. emit: buffers for what stays inside, and the new list. A row with one number per row added, multiplied and so on
  *      (normalising, scale and shift) gets no buffer: its readers compute it from the row and the numbers.
  * Knows the instruction format and base. */
@@ -56,7 +57,7 @@ static dd_status emit_all(dd_fuser *f)
     for (size_t i = 0; i < c->nstep; i++) {
         if (!f->of[i])
             DD_TRY(push(f, &c->step[i]));
-        else if (f->group[f->of[i] - 1]->first == i)
+        else if (f->group[f->of[i] - 1]->first == i && f->group[f->of[i] - 1]->n > 0)
             DD_TRY(push_group(f, f->group[f->of[i] - 1]));
     }
     dd_free(c->step);
@@ -65,6 +66,22 @@ static dd_status emit_all(dd_fuser *f)
     c->step_cap = f->out_cap;
     f->out = NULL;
     return DD_OK;
+}
+
+/* What groups computed again, nobody may read any more where it was computed first. Readers come after writers. */
+static void drop_unread(dd_fuser *f)
+{
+    for (size_t i = f->ngroup; i-- > 0;) {
+        dd_group *g = f->group[i];
+        for (size_t m = g->n; m-- > 0;) {
+            const dd_command *k = &g->k[m];
+            if (f->reads[k->out.slot] > 0) continue;
+            for (int j = 0; j < k->in.nsrc; j++) f->reads[k->src[j].slot]--;
+            f->c->slot[k->out.slot] = (dd_slot){.kind = DD_SLOT_BLOCK};
+            memmove(&g->k[m], &g->k[m + 1], (g->n - m - 1) * sizeof g->k[0]);
+            g->n--;
+        }
+    }
 }
 
 static dd_status fuse_all(dd_fuser *f)
@@ -76,6 +93,7 @@ static dd_status fuse_all(dd_fuser *f)
     }
     DD_TRY(dd_groups_form(f));
     for (size_t i = 1; i <= f->ngroup; i++) DD_TRY(dd_group_recompute(f, i));
+    drop_unread(f);
     return emit_all(f);
 }
 

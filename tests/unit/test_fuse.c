@@ -114,6 +114,22 @@ static void free_all(tensors *v)
     for (int i = 0; i < v->n; i++) dd_tensor_fini(&v->t[i]);
 }
 
+/* Every value that has no name is read. */
+static void nothing_is_unread(const dd_graph *g, dd_backend *b)
+{
+    dd_compiled c;
+    ok(dd_compile_graph(&c, g, b, 0));
+    int *reads = dd_alloc(c.nslot, sizeof *reads);
+    assert_non_null(reads);
+    for (size_t i = 0; i < c.nstep; i++)
+        for (int j = 0; j < c.step[i].in.nsrc; j++) reads[c.step[i].src[j].slot]++;
+    for (size_t i = 0; i < c.nstep; i++)
+        if (c.step[i].in.kind != DD_K_ROWS && c.slot[c.step[i].out.slot].kind < DD_SLOT_INPUT)
+            assert_int_not_equal(reads[c.step[i].out.slot], 0);
+    dd_free(reads);
+    dd_compiled_free(&c);
+}
+
 static dd_program_stats judge(const dd_graph *g, tensors *v, double tolerance, int64_t *groups)
 {
     dd_backend *cpu = NULL, *ref = NULL;
@@ -122,6 +138,7 @@ static dd_program_stats judge(const dd_graph *g, tensors *v, double tolerance, i
     ok(dd_graph_status(g));
     ok(dd_backend_open(&cpu, "cpu", 2));
     ok(dd_backend_open(&ref, "ref", 1));
+    nothing_is_unread(g, cpu);
     double *a = run(g, v, cpu, 0, &n, &with), *b = run(g, v, cpu, DD_NO_FUSE, &n, &without);
     double *c = run(g, v, ref, 0, &n, NULL), *d = run(g, v, cpu, DD_NO_LAYOUT, &n, &plain);
     compare(a, d, n, tolerance, v->edge);
