@@ -142,6 +142,53 @@ static dd_val terms(const dd_rule *k)
     return none;
 }
 
+/* Whether the graph has x * y. */
+static bool has_product(const dd_graph *g, uint32_t x, uint32_t y)
+{
+    for (uint32_t id = (x > y ? x : y) + 1; id < dd_graph_size(g); id++) {
+        const dd_node *n = dd_graph_node(g, id);
+        if (n->op == DD_OP_MUL && (n->src[0] == x || n->src[1] == x) && n->src[0] + n->src[1] == x + y) return true;
+    }
+    return false;
+}
+
+/* The operand of a product or quotient that is one number a row, dividing or not; -1: none is. */
+static int number_of(const dd_graph *g, uint32_t id)
+{
+    const dd_node *n = dd_graph_node(g, id);
+    const unsigned row = 1u << (n->shape.rank - 1);
+    if (n->op != DD_OP_MUL && n->op != DD_OP_DIV) return -1;
+    if (dd_same_along(g, n->src[1], row)) return 1;
+    return n->op == DD_OP_MUL && dd_same_along(g, n->src[0], row) ? 0 : -1;
+}
+
+/* (x * c) * y = (x * y) * c, where c is one number a row and x * y is needed, too: a row times a number is computed by
+ * who reads it, a product of rows is not. x may have several such factors and divisors. */
+static dd_val products(const dd_rule *k)
+{
+    enum { DEEPEST = 4 };
+    const int last = k->n->shape.rank - 1;
+    if (k->n->op != DD_OP_MUL || last < 2 || k->n->shape.dim[last] == 1) return none;
+    for (int i = 0; i < 2; i++) {
+        uint32_t x = k->src[i], before = k->n->src[i], number[DEEPEST];
+        dd_op op[DEEPEST];
+        for (int n = 0; n < DEEPEST; n++) {
+            const int at = number_of(k->g, x), was = number_of(k->old, before);
+            if (at < 0 || was < 0) break;
+            op[n] = dd_graph_node(k->g, x)->op;
+            number[n] = dd_graph_node(k->g, x)->src[at];
+            x = dd_graph_node(k->g, x)->src[1 - at];
+            before = dd_graph_node(k->old, before)->src[1 - was];
+            if (!has_product(k->old, before, k->n->src[1 - i])) continue;
+            dd_val v = dd_make_pointwise(k->g, DD_OP_MUL, k->n->dtype, 2, (uint32_t[]){x, k->src[1 - i]});
+            for (int m = n; m >= 0; m--)
+                v = dd_make_pointwise(k->g, op[m], k->n->dtype, 2, (uint32_t[]){v.id, number[m]});
+            return v;
+        }
+    }
+    return none;
+}
+
 static dd_val compose_slices(const dd_rule *k)
 {
     const dd_node *s = source(k, 0);
@@ -241,8 +288,8 @@ typedef struct context {
 
 static dd_val rewrite(dd_graph *to, const dd_node *n, const uint32_t *src, void *ctx)
 {
-    static const dd_rule_fn rules[] = {fold_constants, move_constant, hoist_expand, arithmetic,     terms,
-                                       movement,       dd_rule_sums,  matmul,       pointwise_again};
+    static const dd_rule_fn rules[] = {fold_constants, move_constant, hoist_expand, arithmetic, terms,
+                                       products,       movement,      dd_rule_sums, matmul,     pointwise_again};
     const context *c = ctx;
     const dd_rule k = {to, n, src, c->old, c->readers};
     for (size_t i = 0; n->nsrc > 0 && i < DD_LEN(rules); i++) {

@@ -282,6 +282,22 @@ static void sums_of_products_and_expansions(void **state)
     assert_float_equal(f->out[1][0], 3 * (f->in[1][0] + f->in[1][1] + f->in[1][2] + f->in[1][3]), 1e-5);
 }
 
+/* A number per row leaves a product where the graph needs the product without it, too, whichever comes first. */
+static void numbers_leave_products(void **state)
+{
+    fixture *f = *state;
+    dd_graph *g = f->g;
+    const dd_shape s = DD_SHAPE(3, 4, 5);
+    const dd_val x = input(f, "x0", s), y = input(f, "x1", s);
+    const dd_val c = dd_expand(g, input(f, "x2", DD_SHAPE(4, 1)), s),
+                 d = dd_expand(g, input(f, "x3", DD_SHAPE(4, 1)), s);
+    dd_output(g, "y0", dd_mul(g, dd_div(g, dd_mul(g, c, x), d), y));
+    dd_output(g, "y1", dd_mul(g, x, y));
+    dd_output(g, "y2", dd_mul(g, dd_mul(g, y, d), x));
+    run_all(f, 4, COUNTS(60, 60, 4, 4), 3, COUNTS(60, 60, 60));
+    assert_int_equal(dd_program_statistics(f->p).instrs, 4); /* x y, x y c, x y c / d, x y d */
+}
+
 /* A small network's second derivative: every pass has work, memory is reused a lot. */
 static void network_gradient_of_gradient(void **state)
 {
@@ -429,6 +445,7 @@ int main(void)
         TEST(flat_gradient_costs_no_copies),
         TEST(solves_share_a_factor),
         TEST(sums_of_products_and_expansions),
+        TEST(numbers_leave_products),
         TEST(network_gradient_of_gradient),
         TEST(second_run_allocates_nothing),
         TEST(programs_share_their_memory),
