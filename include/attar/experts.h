@@ -54,7 +54,10 @@ typedef struct dd_experts dd_experts;
  * that has all its snapshots; DD_EFORMAT; DD_EIO; DD_ENOMEM. */
 dd_status dd_experts_open(dd_experts **out, const char *dir, const dd_dataset *d, const dd_net *net);
 void dd_experts_close(dd_experts *e);
-int64_t dd_experts_count(const dd_experts *e);  /* experts with all their snapshots, at least 1 */
+int64_t dd_experts_count(const dd_experts *e);      /* experts with all their snapshots, at least 1 */
+int64_t dd_experts_unfinished(const dd_experts *e); /* begun, but without all of their snapshots: left out */
+/* What experts 0 .. count-1 are, the same for the same trainings wherever the folder lies: 64 hexadecimal digits. */
+dd_status dd_experts_fingerprint(const dd_experts *e, int64_t count, char hex[65]);
 int64_t dd_experts_epochs(const dd_experts *e); /* E: snapshots are 0 .. E */
 int64_t dd_experts_bytes(const dd_experts *e);  /* on disk, of all finished experts' snapshots */
 /* Weights of expert 0 .. count-1 after `epoch` (0 .. E) epochs into theta, F32 [P]; checked against the digest in the

@@ -92,7 +92,7 @@ void dd_unmap_file(const void *data, size_t size)
     if (data) munmap((void *)(uintptr_t)data, size);
 }
 
-static dd_status write_all(int fd, const char *path, const char *p, size_t size)
+static dd_status put_all(int fd, const char *path, const char *p, size_t size)
 {
     for (size_t put = 0; put < size;) {
         const ssize_t n = write(fd, p + put, size - put);
@@ -101,6 +101,12 @@ static dd_status write_all(int fd, const char *path, const char *p, size_t size)
             return dd_fail(DD_EIO, "%s: writing failed after %zu of %zu bytes: %s", path, put, size, strerror(errno));
         put += (size_t)n;
     }
+    return DD_OK;
+}
+
+static dd_status write_all(int fd, const char *path, const char *p, size_t size)
+{
+    DD_TRY(put_all(fd, path, p, size));
     return fsync(fd) == 0 ? DD_OK : dd_fail(DD_EIO, "%s: fsync failed: %s", path, strerror(errno));
 }
 
@@ -114,7 +120,17 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
-dd_status dd_write_file(const char *path, const void *data, size_t size)
+/* What is no file of bytes cannot be replaced by one: /dev/stdout, a named pipe. */
+static dd_status write_through(const char *path, const char *p, size_t size)
+{
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return dd_fail(DD_EIO, "%s: cannot be written: %s", path, strerror(errno));
+    dd_status s = put_all(fd, path, p, size);
+    if (close(fd) != 0 && s == DD_OK) s = dd_fail(DD_EIO, "%s: closing failed: %s", path, strerror(errno));
+    return s;
+}
+
+static dd_status replace(const char *path, const void *data, size_t size)
 {
     char tmp[PATH_MAX];
     const int len = snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long)getpid());
@@ -129,6 +145,27 @@ dd_status dd_write_file(const char *path, const void *data, size_t size)
     else
         unlink(tmp);
     return s;
+}
+
+dd_status dd_write_file(const char *path, const void *data, size_t size)
+{
+    struct stat is;
+    char real[PATH_MAX];
+    if (stat(path, &is) != 0) return replace(path, data, size);
+    if (S_ISDIR(is.st_mode)) return dd_fail(DD_EIO, "%s: is a folder, not a file", path);
+    if (!S_ISREG(is.st_mode)) return write_through(path, data, size);
+    return replace(realpath(path, real) ? real : path, data, size);
+}
+
+void dd_remove_file(const char *path)
+{
+    (void)unlink(path);
+}
+
+bool dd_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 static dd_status make_one(const char *path)

@@ -13,8 +13,13 @@ dd_status dd_read_file(const char *path, size_t limit, void **data, size_t *size
 dd_status dd_map_file(const char *path, size_t limit, const void **data, size_t *size);
 void dd_unmap_file(const void *data, size_t size); /* NULL: nothing */
 /* Writes PATH.tmp.PID, fsyncs it, renames it to PATH and fsyncs the folder. On failure PATH is untouched and the
- * temporary file is gone; the message gives the system's reason ("No space left on device"). DD_EIO. */
+ * temporary file is gone; the message gives the system's reason ("No space left on device"). A symbolic link stays, and
+ * the file it leads to is replaced; a device or pipe is written to as it is. DD_EIO. */
 dd_status dd_write_file(const char *path, const void *data, size_t size);
+/* Removes a file; nothing happens if it is not there. */
+void dd_remove_file(const char *path);
+/* Both exist and are one file, whatever they are called. */
+bool dd_same_file(const char *a, const char *b);
 /* Makes the folder and its parents. DD_EIO if something that is no folder is in the way. */
 dd_status dd_make_dir(const char *path);
 /* Removes the folder if it is empty; otherwise, and if it is not there, nothing happens. */

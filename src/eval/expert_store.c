@@ -205,7 +205,8 @@ static dd_status parse(const dd_expert_store *s, int64_t expert, int64_t epoch, 
 {
     dd_st_file f;
     const dd_tensor *t[ENTRIES];
-    DD_TRY(dd_st_parse(&f, bytes, size, path));
+    if (dd_st_parse(&f, bytes, size, path) != DD_OK)
+        return dd_fail(DD_EFORMAT, "%s; remove it and the command that trained it makes it again", dd_last_error());
     DD_TRY(find_all(s, &f, t, path));
     DD_TRY(check(s, expert, epoch, t, path));
     if (loss) memcpy(loss, t[LOSS]->data, sizeof *loss);
@@ -233,7 +234,10 @@ static dd_status find_finished(dd_experts *e)
     for (int32_t i = 0; i < DD_EXPERTS_MOST; i++) {
         const int64_t have = dd_expert_have(&e->s, i);
         most = have > most ? have : most;
-        if (have == e->s.facts.expert_epochs + 1) e->expert[e->count++] = i;
+        if (have == e->s.facts.expert_epochs + 1)
+            e->expert[e->count++] = i;
+        else
+            e->unfinished += have > 0;
     }
     if (!e->count)
         return dd_fail(DD_ENOTFOUND,
@@ -282,6 +286,20 @@ void dd_experts_close(dd_experts *e)
 int64_t dd_experts_count(const dd_experts *e)
 {
     return e->count;
+}
+
+int64_t dd_experts_unfinished(const dd_experts *e)
+{
+    return e->unfinished;
+}
+
+dd_status dd_experts_fingerprint(const dd_experts *e, int64_t count, char hex[65])
+{
+    if (count < 1 || count > e->count)
+        return dd_fail(DD_EINVAL, "%s holds %" PRId64 " finished experts, not %" PRId64, e->s.dir, e->count, count);
+    const dd_chunk c[] = {{e->s.identity, HEX}, {e->expert, (size_t)count * sizeof *e->expert}};
+    dd_sha256_hex(c, 2, hex);
+    return DD_OK;
 }
 
 int64_t dd_experts_epochs(const dd_experts *e)

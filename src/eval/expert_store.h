@@ -56,7 +56,7 @@ struct dd_experts {
     const dd_dataset *d;
     const dd_net *net;
     int64_t bytes; /* of one snapshot; all have the same */
-    int64_t count;
+    int64_t count, unfinished;
     int32_t expert[DD_EXPERTS_MOST]; /* the finished ones' numbers */
 };
 #endif

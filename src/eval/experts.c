@@ -108,7 +108,7 @@ static dd_status claim(const job *j)
     DD_TRY(dd_expert_facts_read(&then, j->s.dir));
     DD_TRY(dd_expert_facts_same(&then, &j->s.facts, j->s.dir));
     DD_TRY(check_epochs(j, then.expert_epochs));
-    return then.expert_epochs == j->o->expert_epochs ? DD_OK : dd_expert_facts_write(&j->s.facts, j->s.dir);
+    return DD_OK; /* more epochs are written down when all experts have them, so that others can read meanwhile */
 }
 
 static dd_status kernels_path(const job *j, char *path, size_t size)
@@ -244,6 +244,7 @@ static dd_status run(job *j, const dd_dataset *d, dd_aug aug)
     DD_TRY(dd_trainer_new(&t, j->b, j->net, &o));
     dd_status st = dd_fit_init(&j->fit, t, d, all, d->c * d->h * d->w, j->o->batch);
     if (st == DD_OK) st = train_all(j);
+    if (st == DD_OK) st = dd_expert_facts_write(&j->s.facts, j->s.dir);
     dd_fit_fini(&j->fit);
     return st;
 }

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ITERATION, METRICS, BEST_AT, TRAIN_FOR, BEST_FOR, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
+enum { ITERATION, METRICS, BEST_AT, TRAIN_FOR, BEST_FOR, SKIPPED, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
 enum { BEST_ACCURACY, LOSS_DEVIATION, STEP_DEVIATION, FIRST_LOSS, FIGURES };
 
 static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
@@ -40,9 +40,9 @@ int64_t dd_checkpoint_size(const dd_driver *d)
     dd_saved own[8], part[DD_PARTS];
     const int k = d->method->saved ? d->method->saved(d->state, own) : 0, parts = dd_set_parts(d->r.syn, part);
     int64_t n = 0;
-    for (int i = 0; i < parts; i++) n += 2 * (int64_t)dd_tensor_bytes(part[i].tensor);
+    for (int i = 0; i < parts; i++) n += 3 * (int64_t)dd_tensor_bytes(part[i].tensor);
     for (int i = 0; i < k; i++)
-        n += dd_shape_count(own[i].tensor->shape) * (int64_t)dd_dtype_size(own[i].tensor->dtype);
+        n += 2 * dd_shape_count(own[i].tensor->shape) * (int64_t)dd_dtype_size(own[i].tensor->dtype);
     return n;
 }
 
@@ -110,7 +110,7 @@ dd_status dd_checkpoint_save(dd_driver *d)
     char dir[1024], now[1024], prev[1024];
     dd_st_entry e[MOST + 1];
     char hex[HEX + 1];
-    int64_t facts[FACTS] = {d->done, 0, d->best_at, d->r.epochs, d->best_epochs};
+    int64_t facts[FACTS] = {d->done, 0, d->best_at, d->r.epochs, d->best_epochs, d->skipped};
     memcpy(facts + CUT, d->r.cut, sizeof d->r.cut);
     void *bytes = NULL;
     size_t size = 0;
@@ -199,6 +199,7 @@ static dd_status restore(dd_driver *d, const char *path)
     d->best_at = facts[BEST_AT];
     d->r.epochs = facts[TRAIN_FOR];
     d->best_epochs = facts[BEST_FOR];
+    d->skipped = facts[SKIPPED];
     d->best_accuracy = figures[BEST_ACCURACY];
     d->first_loss = figures[FIRST_LOSS];
     return dd_record_open(d, facts[METRICS]);

@@ -21,6 +21,7 @@ const dd_method dd_method_dc = {
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,
     .order = 2,
+    .rates = "lr_img or lr_net",
     .labels = "hard|soft",
     .init = "noise",
     .aug = "none",

@@ -34,6 +34,7 @@ const dd_method dd_method_dcc = {
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,
     .order = 2,
+    .rates = "lr_img or lr_net",
     .labels = "hard|soft",
     .settle = dcc_settle,
     .build = dd_gradmatch_build,

@@ -177,7 +177,10 @@ static bool wrong(const dd_driver *d, char *why, size_t size)
     const int n = dd_set_parts(d->r.syn, part);
     if (d->r.skipped) return false;
     if (!isfinite(d->r.loss) || (fabs(d->first_loss) > 0 && fabs(d->r.loss) > EXPLODED * fabs(d->first_loss))) {
-        snprintf(why, size, "the loss is %.3g, and was %.3g at first", d->r.loss, d->first_loss);
+        if (isnan(d->r.loss))
+            snprintf(why, size, "the loss is no number");
+        else
+            snprintf(why, size, "the loss is %.3g, and was %.3g at first", d->r.loss, d->first_loss);
         return true;
     }
     for (int i = 0; i < n; i++) {
@@ -211,6 +214,51 @@ static dd_status diverged(dd_driver *d, const char *why)
                    "after iteration %" PRId64 " %s; %s keeps the checkpoint and the set of iteration %" PRId64
                    ", not evaluated: try a smaller %s in another folder",
                    at, why, d->o.out, d->done, rates);
+}
+
+/* --- an iteration that is stopped in its middle leaves nothing behind --- */
+
+static int all_parts(dd_driver *d, dd_saved out[DD_PARTS + 8])
+{
+    const int n = dd_set_parts(d->r.syn, out);
+    return n + (d->method->saved ? d->method->saved(d->state, out + n) : 0);
+}
+
+static dd_status remember(dd_driver *d)
+{
+    dd_saved part[DD_PARTS + 8];
+    const int n = all_parts(d, part);
+    for (int i = 0; i < n; i++) {
+        if (!d->before[i].data) DD_TRY(dd_tensor_init(&d->before[i], part[i].tensor->dtype, part[i].tensor->shape));
+        DD_TRY(dd_tensor_copy(&d->before[i], part[i].tensor));
+    }
+    return DD_OK;
+}
+
+/* What was there before the iteration becomes a checkpoint. */
+static dd_status stopped(dd_driver *d)
+{
+    dd_saved part[DD_PARTS + 8];
+    const int n = all_parts(d, part);
+    for (int i = 0; i < n; i++) DD_TRY(dd_tensor_copy(part[i].tensor, &d->before[i]));
+    if (d->done > d->saved) DD_TRY(dd_checkpoint_save(d));
+    return interrupted(d);
+}
+
+/* Says how many iterations changed nothing; a run in which none changed anything has no set to show. */
+static dd_status count_skipped(const dd_driver *d)
+{
+    char line[160];
+    if (!d->skipped) return DD_OK;
+    if (d->skipped == d->done)
+        return dd_fail(DD_ENUMERIC,
+                       "none of the %" PRId64 " iterations made an update, their loss was too large or no number: the "
+                       "set is as it was at first; lower lr_init or syn_steps, or raise threshold, in another folder",
+                       d->done);
+    snprintf(line, sizeof line, "%" PRId64 " of %" PRId64 " iterations made no update: loss too large or no number",
+             d->skipped, d->done);
+    if (d->o.log) d->o.log(d->o.self, line);
+    return DD_OK;
 }
 
 enum { WARM = 1, ENOUGH = 4, LOSS_SECONDS = 300 }; /* a kill costs no more than the last, or one iteration */
@@ -249,13 +297,15 @@ static dd_status iterate(dd_driver *d)
     d->started_at = d->saved = d->done;
     while (d->done < d->o.iterations) {
         const double start = dd_now();
+        DD_TRY(remember(d));
         const dd_status made = d->method->iterate(&d->r, d->state, d->done);
-        if (made == DD_EINTERRUPTED) return interrupted(d); /* in the middle of an iteration, which is lost */
+        if (made == DD_EINTERRUPTED) return stopped(d);
         DD_TRY(made);
         const double took = dd_now() - start;
         d->done++;
         if (d->done == 1) d->first_loss = d->r.loss;
         if (wrong(d, why, sizeof why)) return diverged(d, why);
+        d->skipped += d->r.skipped;
         dd_record_loss(d);
         const bool last = d->done == d->o.iterations;
         if (d->o.eval_every && (d->done % d->o.eval_every == 0 || last)) {
@@ -271,7 +321,7 @@ static dd_status iterate(dd_driver *d)
         if (!go_on || last || due) DD_TRY(dd_checkpoint_save(d));
         if (!go_on) return interrupted(d);
     }
-    return DD_OK;
+    return count_skipped(d);
 }
 
 static dd_status judge(dd_driver *d)
@@ -325,7 +375,10 @@ static dd_status finish(dd_driver *d)
     const bool best_is_older = d->best_accuracy >= 0 && d->best_at != d->done;
     dd_str json = {0};
     char why[1000];
-    if (best_is_older) DD_TRY(write_last(d));
+    if (best_is_older)
+        DD_TRY(write_last(d));
+    else if (dd_path_join(why, sizeof why, d->o.out, "last.safetensors") == DD_OK)
+        dd_remove_file(why); /* of a shorter run that this one went on with */
     if (d->best_accuracy >= 0) DD_TRY(keep(d, false));
     const dd_status judged = judge(d);
     if (judged == DD_EINTERRUPTED) return interrupted(d);
@@ -361,6 +414,7 @@ static dd_status run(dd_driver *d)
     }
     DD_TRY(built);
     if (d->o.resume) DD_TRY(dd_checkpoint_load(d, &found));
+    if (d->r.notice[0] && d->o.log) d->o.log(d->o.self, d->r.notice);
     if (d->o.resume && !found) DD_TRY(nothing_to_lose(d));
     if (d->done > d->o.iterations)
         return dd_fail(DD_EINVAL,

@@ -35,11 +35,13 @@ typedef struct dd_driver {
     int64_t allowed;             /* iterations that the budget allows; 0: any */
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
     FILE *metrics;
-    int64_t done;             /* iterations finished */
-    dd_tensor best[DD_PARTS]; /* of the best evaluation so far, as dd_set_parts has them */
-    double best_accuracy;     /* < 0: none yet */
-    double first_loss;        /* of the first iteration */
-    int64_t best_epochs;      /* r.epochs then */
+    int64_t done;                   /* iterations finished */
+    int64_t skipped;                /* of them, those that changed nothing */
+    dd_tensor before[DD_PARTS + 8]; /* the set's parts and the method's own before the iteration at hand */
+    dd_tensor best[DD_PARTS];       /* of the best evaluation so far, as dd_set_parts has them */
+    double best_accuracy;           /* < 0: none yet */
+    double first_loss;              /* of the first iteration */
+    int64_t best_epochs;            /* r.epochs then */
     int64_t best_at;
     double started, accuracy;
     double planning; /* seconds spent on knowing the costs */

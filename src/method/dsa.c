@@ -22,6 +22,7 @@ const dd_method dd_method_dsa = {
     .state_size = sizeof(dd_gradmatch),
     .iterations = 1000,
     .order = 2,
+    .rates = "lr_img or lr_net",
     .labels = "hard|soft",
     .settle = dd_gradmatch_settle,
     .build = dd_gradmatch_build,

@@ -10,6 +10,7 @@
 #include "method/driver_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,9 +251,12 @@ dd_status dd_gradient(double *loss, const dd_distill_opts *o, const char *from, 
     const bool wide = strcmp(type, "float64") == 0;
     if (!wide && strcmp(type, "float32") != 0)
         return dd_fail(DD_EINVAL, "\"%s\" is no type to compute in; there are float32 and float64", type);
+    if (dd_same_file(from, to))
+        return dd_fail(DD_EINVAL, "%s is read, so the gradients cannot go there: name another file", to);
     DD_TRY(dd_gradient_open(&j, o, from, wide ? DD_F64 : DD_F32));
     dd_status s = dd_gradient_compute(j, loss);
     if (s == DD_OK) s = dd_gradient_write(j, to);
+    if (s == DD_OK && !isfinite(*loss)) s = dd_fail(DD_ENUMERIC, "the loss is no number; gradients are in %s", to);
     dd_gradient_close(j);
     return s;
 }

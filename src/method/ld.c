@@ -53,7 +53,7 @@ static const dd_option options[] = {
      "of the step through which labels are differentiated"},
     {"lr_net", DD_OPT_REAL, offsetof(ld, lr_net), "0.001", 0, 100, NULL, "Adam's learning rate of the network"},
     {"batch_syn", DD_OPT_INT, offsetof(ld, batch_syn), "0", 0, 1e6, NULL,
-     "images of a step; 0: half of them from 50 images on, all below 20, else 10"},
+     "images of a step; 0: half of them from 50 images on, else 10 or as many as there are"},
     {"batch_real", DD_OPT_INT, offsetof(ld, batch_real), "1024", 1, 1e6, NULL, "real images of an iteration"},
     {"window", DD_OPT_INT, offsetof(ld, window), "0", 0, 10000, NULL,
      "steps over which losses are averaged, and without a better mean of which a new network begins; 0: 50, or 200 for "
@@ -338,6 +338,7 @@ static dd_status ld_iterate(dd_run *r, void *state, int64_t it)
     dd_stream_take(&m->real, r, it);
     DD_TRY(dd_tensor_copy(&m->theta, &m->net));
     DD_TRY(differentiate(r, m));
+    if (!isfinite(dd_sum_squares(&m->label_grad))) r->loss = NAN;
     if (!isfinite(r->loss)) return DD_OK; /* the driver says what happened; the labels stay as they were */
     dd_adam_update(dd_f32(y), dd_f32(&m->l_first), dd_f32(&m->l_second), dd_f32(&m->label_grad),
                    dd_shape_count(y->shape), m->lr_label, 0.9, 0.999, it + 1);
@@ -360,7 +361,7 @@ const dd_method dd_method_ld = {
     .aug = "none",
     .protocol = "adam",
     .net = "lenet",
-    .rates = "lr_label",
+    .rates = "lr_net or lr_label",
     .labels = "learned",
     .settle = ld_settle,
     .build = ld_build,

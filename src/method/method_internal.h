@@ -34,7 +34,9 @@ typedef struct dd_run {
     int64_t epochs;  /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
     double momentum; /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
     double loss;     /* set by iterate */
-    dd_dtype dtype;  /* of the method's arithmetic: DD_F32, but for comparisons in double */
+    /* By build: what the set is made from beside the data, which set.json tells, and what the caller should know. */
+    char made_from[120], notice[200];
+    dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */
     const dd_given *given; /* NULL in a run */
     /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
      * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build

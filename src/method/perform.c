@@ -10,6 +10,12 @@
 #include <math.h>
 #include <string.h>
 
+/* log(1 + e^x), which is x where e^x is no float any more. */
+static float softplus(float x)
+{
+    return x > 80 ? x : (float)log1p(exp((double)x));
+}
+
 static int64_t steps_of(const dd_run *r, const dd_perform *m)
 {
     return r->ipc * m->distill_epochs;
@@ -222,6 +228,6 @@ dd_status dd_perform_iterate(dd_run *r, void *state, int64_t it)
     update(m, &r->syn->images, &m->images, lr, it);
     update(m, &m->raw, &m->rates, lr, it);
     if (r->learned) update(m, &r->syn->soft_labels, &m->labels, lr, it);
-    for (int64_t i = 0; i < steps_of(r, m); i++) rate[i] = (float)log1p(exp((double)raw[i]));
+    for (int64_t i = 0; i < steps_of(r, m); i++) rate[i] = softplus(raw[i]);
     return DD_OK;
 }

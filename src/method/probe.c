@@ -79,9 +79,8 @@ dd_status dd_driver_probe(dd_driver *d)
     if (s == DD_OK) s = with_precision(d, "bf16", &half, &loss_half);
     if (s == DD_OK && !(isfinite(loss) && isfinite(loss_half)))
         s = dd_fail(DD_ENUMERIC,
-                    "the loss of the first iteration is %g, in bf16 %g: try --precision float32 or a smaller "
-                    "lr_img",
-                    loss, loss_half);
+                    "the loss of the first iteration is %g, in bf16 %g: try --precision float32 or a smaller %s", loss,
+                    loss_half, d->method->rates ? d->method->rates : "lr_img");
     if (s == DD_OK) {
         d->loss_deviation = fabs(loss_half - loss) / (loss != 0 ? fabs(loss) : 1);
         d->step_deviation = distance(&half, &single);

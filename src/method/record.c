@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,8 +110,9 @@ static dd_status same_view(const dd_driver *d, const dd_json *doc, const char *p
 /* These may differ between a run and its resumption. */
 static bool free_to_change(const char *key)
 {
-    static const char *const keys[] = {"out",          "iterations", "threads", "resume", "checkpoint_every",
-                                       "memory_limit", "data",       NULL};
+    static const char *const keys[] = {
+        "out",          "iterations", "threads", "resume", "checkpoint_every",
+        "memory_limit", "data",       "experts", NULL}; /* of these a checkpoint knows more than the name */
     for (int i = 0; keys[i]; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;
@@ -125,8 +127,11 @@ static dd_status same_rows(const dd_json *was, const dd_option *t, const void *s
         DD_TRY(dd_options_get(t, src, t->name, now, sizeof now));
         if (!then) then = t->def; /* an option that came later */
         if (!then || strcmp(then, now) != 0)
-            return dd_fail(DD_EEXIST, "%s has %s=%s, this run asks for %s; give the same value or another --out", path,
-                           t->name, then ? then : "nothing", now);
+            return dd_fail(
+                DD_EEXIST,
+                "%s has %s=%s, this run asks for %s, or they follow from its other options; give %s=%s here, too, or "
+                "another --out",
+                path, t->name, then ? then : "nothing", now, t->name, then ? then : "nothing");
     }
     return DD_OK;
 }
@@ -204,7 +209,13 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
     pair(out, "cite", d->method->cite, ",\n  ");
     pair(out, "net", dd_net_spec(d->net), ",\n  ");
     pair(out, "init", d->method->iterations ? d->o.init : d->method->name, ",\n  ");
+    pair(out, "labels", d->o.labels, ",\n  ");
     pair(out, "aug", d->aug, ",\n");
+    if (d->r.made_from[0]) {
+        dd_str_add(out, "  ");
+        pair(out, "made_from", d->r.made_from, ",\n");
+    }
+    if (d->skipped) dd_str_addf(out, "  \"skipped_iterations\": %" PRId64 ",\n", d->skipped);
     dd_str_addf(out,
                 "  \"seed\": %" PRId64 ",\n  \"ipc\": %" PRId64 ",\n  \"iterations\": %" PRId64
                 ",\n  \"selected_iteration\": %" PRId64 ",\n  \"selected_on\": \"%s\",\n  \"holdout\": %.17g,\n",
@@ -277,7 +288,12 @@ dd_status dd_record_open(dd_driver *d, int64_t length)
 
 void dd_record_loss(dd_driver *d)
 {
-    fprintf(d->metrics, "{\"iteration\": %" PRId64 ", \"loss\": %.9g}\n", d->done, d->r.loss);
+    fprintf(d->metrics, "{\"iteration\": %" PRId64 ", \"loss\": ", d->done);
+    if (isfinite(d->r.loss))
+        fprintf(d->metrics, "%.9g", d->r.loss);
+    else
+        fputs("null", d->metrics);
+    fputs(d->r.skipped ? ", \"skipped\": true}\n" : "}\n", d->metrics);
 }
 
 void dd_record_accuracy(dd_driver *d)

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MOST_SKIPS = 100 }; /* iterations without an update, after which none is to be hoped for */
@@ -53,6 +54,41 @@ static dd_status open_store(const dd_run *r, dd_trajectory *m)
                    m->experts, dd_experts_epochs(m->store), m->max_start_epoch, m->expert_epochs, needs);
 }
 
+/* Of the experts that the run goes by. */
+static dd_status fingerprint(const dd_trajectory *m, char hex[65])
+{
+    const int64_t count = (int64_t)dd_f32(&m->known)[0];
+    if (count > dd_experts_count(m->store))
+        return dd_fail(DD_EEXIST, "the run began with %" PRId64 " experts, and %s holds %" PRId64 " finished ones",
+                       count, m->experts, dd_experts_count(m->store));
+    return dd_experts_fingerprint(m->store, count, hex);
+}
+
+static dd_status introduce_experts(dd_run *r, dd_trajectory *m)
+{
+    char hex[65];
+    DD_TRY(fingerprint(m, hex));
+    memcpy(m->experts_hash.data, hex, dd_tensor_bytes(&m->experts_hash));
+    snprintf(r->made_from, sizeof r->made_from, "%" PRId64 " experts, SHA-256 %s", dd_experts_count(m->store), hex);
+    if (dd_experts_unfinished(m->store))
+        snprintf(r->notice, sizeof r->notice,
+                 "%.100s: %" PRId64 " experts lack snapshots and are left out, %" PRId64 " have all", m->experts,
+                 dd_experts_unfinished(m->store), dd_experts_count(m->store));
+    return DD_OK;
+}
+
+/* A run that goes on has the tensors of its checkpoint by now. */
+static dd_status same_experts(const dd_trajectory *m)
+{
+    char hex[65];
+    DD_TRY(fingerprint(m, hex));
+    if (memcmp(m->experts_hash.data, hex, dd_tensor_bytes(&m->experts_hash)) == 0) return DD_OK;
+    return dd_fail(DD_EEXIST,
+                   "the run began with other experts (%.12s) than %s holds now (%.12s): bring them back, or begin in "
+                   "another folder",
+                   (const char *)m->experts_hash.data, m->experts, hex);
+}
+
 static dd_status allocate(dd_run *r, dd_trajectory *m)
 {
     const dd_shape p = DD_SHAPE(dd_net_size(r->net)), images = r->syn->images.shape;
@@ -67,7 +103,11 @@ static dd_status allocate(dd_run *r, dd_trajectory *m)
     DD_TRY(dd_tensor_init(&m->lr_speed, DD_F32, DD_SHAPE(1)));
     DD_TRY(dd_tensor_init(&m->skips, DD_F32, DD_SHAPE(1)));
     DD_TRY(dd_tensor_init(&m->known, DD_F32, DD_SHAPE(1)));
-    if (m->store) dd_f32(&m->known)[0] = (float)dd_experts_count(m->store);
+    DD_TRY(dd_tensor_init(&m->experts_hash, DD_I32, DD_SHAPE(16)));
+    if (m->store) {
+        dd_f32(&m->known)[0] = (float)dd_experts_count(m->store);
+        DD_TRY(introduce_experts(r, m));
+    }
     if (r->learned) {
         const dd_shape labels = r->syn->soft_labels.shape;
         DD_TRY(dd_tensor_init(&m->label_grad, r->dtype, labels));
@@ -168,9 +208,9 @@ dd_status dd_trajectory_build(dd_run *r, void *state)
 void dd_trajectory_fini(void *state)
 {
     dd_trajectory *m = state;
-    dd_tensor *const all[] = {&m->theta,      &m->target,  &m->end,  &m->start, &m->grad,
-                              &m->label_grad, &m->lr_grad, &m->y,    &m->speed, &m->label_speed,
-                              &m->lr_speed,   &m->skips,   &m->known};
+    dd_tensor *const all[] = {&m->theta,      &m->target,  &m->end,   &m->start,       &m->grad,
+                              &m->label_grad, &m->lr_grad, &m->y,     &m->speed,       &m->label_speed,
+                              &m->lr_speed,   &m->skips,   &m->known, &m->experts_hash};
     dd_unroll_free(m->unroll);
     dd_experts_close(m->store);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
@@ -189,6 +229,7 @@ int dd_trajectory_saved(void *state, dd_saved out[8])
     out[n++] = (dd_saved){"lr_speed", &m->lr_speed};
     out[n++] = (dd_saved){"skips", &m->skips};
     out[n++] = (dd_saved){"known", &m->known};
+    out[n++] = (dd_saved){"experts", &m->experts_hash};
     if (m->y.data) out[n++] = (dd_saved){"label_speed", &m->label_speed};
     if (m->y.data) out[n++] = (dd_saved){"y", &m->y};
     return n;
@@ -302,9 +343,7 @@ static int64_t most_start(const dd_trajectory *m, int64_t it)
 static dd_status read_expert(dd_trajectory *m, int64_t it)
 {
     const int64_t count = (int64_t)dd_f32(&m->known)[0], span = most_start(m, it) - m->min_start_epoch;
-    if (count > dd_experts_count(m->store))
-        return dd_fail(DD_EEXIST, "the run began with %" PRId64 " experts, and %s holds %" PRId64 " finished ones",
-                       count, m->experts, dd_experts_count(m->store));
+    DD_TRY(same_experts(m));
     dd_key_permutation(dd_key_at(m->r->key, "experts", (uint64_t)(it / count)), count, m->list);
     const int64_t expert = m->list[it % count],
                   epoch = m->min_start_epoch +

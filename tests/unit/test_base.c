@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/memory.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -216,8 +217,44 @@ static void pipes_and_folders_are_no_files(void **state)
     assert_int_equal(dd_read_file(path, 5, &data, &size), DD_EFORMAT);
     assert_int_equal(dd_read_file(dir, 5, &data, &size), DD_EFORMAT);
     assert_null(data);
+    /* and are not replaced by one */
+    struct stat is;
+    char read_back[4] = {0};
+    const int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(dd_write_file(path, "abc", 3), DD_OK);
+    assert_true(stat(path, &is) == 0 && S_ISFIFO(is.st_mode));
+    assert_int_equal(read(reader, read_back, 3), 3);
+    assert_string_equal(read_back, "abc");
+    close(reader);
+    assert_int_equal(dd_write_file(dir, "abc", 3), DD_EIO);
     unlink(path);
     rmdir(dir);
+}
+
+static void a_link_stays_one(void **state)
+{
+    (void)state;
+    char dir[256], path[300], link[300];
+    struct stat is;
+    void *data;
+    size_t size;
+    folder(dir, sizeof dir);
+    dd_path_join(path, sizeof path, dir, "file");
+    dd_path_join(link, sizeof link, dir, "link");
+    assert_int_equal(dd_write_file(path, "one", 3), DD_OK);
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(dd_write_file(link, "second", 6), DD_OK);
+    assert_true(lstat(link, &is) == 0 && S_ISLNK(is.st_mode));
+    assert_int_equal(dd_read_file(path, 100, &data, &size), DD_OK);
+    assert_string_equal(data, "second");
+    dd_free(data);
+    assert_true(dd_same_file(path, link));
+    assert_false(dd_same_file(path, dir));
+    dd_remove_file(link);
+    assert_false(dd_same_file(path, link));
+    dd_remove_file(path);
+    dd_remove_file(path);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void draws_are_functions_of_key_and_counter(void **state)
@@ -327,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_failed_write_leaves_the_old_file),
         cmocka_unit_test(folders_are_made_and_listed_in_order),
         cmocka_unit_test(pipes_and_folders_are_no_files),
+        cmocka_unit_test(a_link_stays_one),
         cmocka_unit_test(draws_are_functions_of_key_and_counter),
         cmocka_unit_test(options_say_range_and_nearest_name),
         cmocka_unit_test(tensors_check_their_shapes),

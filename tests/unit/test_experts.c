@@ -232,6 +232,34 @@ static void a_folder_may_grow(void **state)
     refused(train(k, "grown", &o), DD_EEXIST, "expert_epochs=3, this call asks for 2");
 }
 
+/* A folder whose experts get more epochs is read as it was until all of them have them. */
+static void growing_epochs_spoil_nothing(void **state)
+{
+    const bench *k = *state;
+    dd_experts_opts o = opts("float32");
+    dd_experts *e;
+    char before[65], after[65];
+    ok(train(k, "x", &o));
+    ok(dd_experts_open(&e, at(k, "x"), k->d, k->net));
+    ok(dd_experts_fingerprint(e, EXPERTS, before));
+    dd_experts_close(e);
+    o.expert_epochs = EPOCHS + 2;
+    stopper s = {.stop = 3};
+    assert_int_equal(dd_experts_train(&o, k->b, k->net, k->d, at(k, "x"), stop_at, &s), DD_EINTERRUPTED);
+    ok(dd_experts_open(&e, at(k, "x"), k->d, k->net));
+    assert_int_equal(dd_experts_epochs(e), EPOCHS);
+    assert_int_equal(dd_experts_count(e), EXPERTS);
+    assert_int_equal(dd_experts_unfinished(e), 0);
+    ok(dd_experts_fingerprint(e, EXPERTS, after));
+    assert_string_equal(before, after);
+    refused(dd_experts_fingerprint(e, EXPERTS + 1, after), DD_EINVAL, "finished experts");
+    dd_experts_close(e);
+    ok(train(k, "x", &o));
+    ok(dd_experts_open(&e, at(k, "x"), k->d, k->net));
+    assert_int_equal(dd_experts_epochs(e), EPOCHS + 2);
+    dd_experts_close(e);
+}
+
 static void other_options_are_refused_by_name(void **state)
 {
     bench *k = *state;
@@ -414,6 +442,7 @@ static void unfinished_experts_do_not_count(void **state)
     assert_int_equal(remove(snapshot(k, "x", 0, 1)), 0);
     ok(dd_experts_open(&e, at(k, "x"), k->d, k->net));
     assert_int_equal(dd_experts_count(e), 1);
+    assert_int_equal(dd_experts_unfinished(e), 1);
     ok(dd_experts_read(e, 0, EPOCHS, &t)); /* expert 1 by its file's own word */
     dd_experts_close(e);
     dd_tensor_fini(&t);
@@ -457,6 +486,7 @@ int main(void)
         TEST(stopped_and_gone_on_is_not_stopped),
         TEST(progress_counts_what_is_left),
         TEST(a_folder_may_grow),
+        TEST(growing_epochs_spoil_nothing),
         TEST(other_options_are_refused_by_name),
         TEST(a_loss_that_is_no_number_is_said),
         TEST(snapshots_differ_and_the_loss_falls),

@@ -119,7 +119,7 @@ static bool takes(const char *method, const char *option)
 }
 
 /* Experts of the network that options() names; o: "experts=FOLDER". */
-static void make_experts(const place *p, char *o, size_t size)
+static void train_experts(const place *p, int64_t seed, char *o, size_t size)
 {
     dd_experts_opts e = DD_EXPERTS_OPTS_INIT;
     dd_backend *b;
@@ -128,6 +128,7 @@ static void make_experts(const place *p, char *o, size_t size)
     char dir[300];
     e.experts = 2;
     e.expert_epochs = 3;
+    e.seed = seed;
     assert_int_equal(dd_path_join(dir, sizeof dir, p->dir, "experts"), DD_OK);
     assert_int_equal(dd_backend_open(&b, "cpu", 1), DD_OK);
     assert_int_equal(dd_dataset_open(&d, "digits", NULL), DD_OK);
@@ -137,6 +138,24 @@ static void make_experts(const place *p, char *o, size_t size)
     dd_dataset_close(d);
     dd_backend_close(b);
     snprintf(o, size, "experts=%s", dir);
+}
+
+static void make_experts(const place *p, char *o, size_t size)
+{
+    train_experts(p, 0, o, size);
+}
+
+/* Stops the second time it is asked after so many iterations: in the middle of the next. */
+typedef struct inside {
+    int64_t at;
+    int asked;
+} inside;
+
+static bool stop_inside(void *self, const dd_progress *p)
+{
+    inside *s = self;
+    s->asked += p->iteration == s->at;
+    return s->asked < 2;
 }
 
 static void every_method_makes_a_set_and_resumes(void **state)
@@ -171,6 +190,81 @@ static void every_method_makes_a_set_and_resumes(void **state)
             same_file(&whole, &cut, "grid.png");
         }
     }
+}
+
+/* Nothing is lost but the iteration that was being made. */
+static void a_stop_inside_an_iteration_keeps_the_rest(void **state)
+{
+    const char *const methods[] = {"dc", "cafe"};
+    for (size_t i = 0; i < DD_LEN(methods); i++) {
+        dd_distill_opts whole, cut;
+        dd_distill_result r;
+        char name[64];
+        inside s = {.at = 3};
+        snprintf(name, sizeof name, "%s-not-stopped", methods[i]);
+        options(&whole, *state, methods[i], name);
+        whole.checkpoint_every = 1000;
+        assert_int_equal(dd_distill(&r, &whole), DD_OK);
+        snprintf(name, sizeof name, "%s-stopped-inside", methods[i]);
+        options(&cut, *state, methods[i], name);
+        cut.checkpoint_every = 1000;
+        cut.progress = stop_inside;
+        cut.self = &s;
+        assert_int_equal(dd_distill(&r, &cut), DD_EINTERRUPTED);
+        assert_int_equal(r.iterations, 3);
+        assert_non_null(strstr(dd_last_error(), "is of iteration 3"));
+        cut.progress = NULL;
+        cut.resume = true;
+        assert_int_equal(dd_distill(&r, &cut), DD_OK);
+        same_file(&whole, &cut, "set.safetensors");
+        same_file(&whole, &cut, "metrics.jsonl");
+    }
+}
+
+/* Iterations that make no update are counted, and a run of nothing else has failed. */
+static void skipped_iterations_are_told(void **state)
+{
+    char experts[320];
+    dd_distill_opts o;
+    dd_distill_result r;
+    const char *const never[] = {experts, "max_start_epoch=2", "syn_steps=3", "threshold=0", NULL};
+    const char *const far[] = {experts, "max_start_epoch=2", "syn_steps=50", "lr_init=100", NULL};
+    make_experts(*state, experts, sizeof experts);
+    options(&o, *state, "mtt", "never");
+    o.sets = never;
+    assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+    assert_non_null(strstr(dd_last_error(), "none of the 7 iterations made an update"));
+    assert_true(file_holds(&o, "metrics.jsonl", "\"skipped\": true}"));
+    options(&o, *state, "mtt", "far");
+    o.sets = far;
+    assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+    assert_true(file_holds(&o, "metrics.jsonl", "\"loss\": null, \"skipped\": true}"));
+}
+
+static void other_experts_are_noticed(void **state)
+{
+    char experts[320], command[400];
+    dd_distill_opts o;
+    dd_distill_result r;
+    int64_t at = 3;
+    const char *const sets[] = {experts, "max_start_epoch=2", "syn_steps=3", NULL};
+    make_experts(*state, experts, sizeof experts);
+    options(&o, *state, "mtt", "swapped");
+    o.sets = sets;
+    o.progress = stop_at;
+    o.self = &at;
+    assert_int_equal(dd_distill(&r, &o), DD_EINTERRUPTED);
+    snprintf(command, sizeof command, "rm -r '%s'", strchr(experts, '=') + 1);
+    assert_int_equal(system(command), 0);
+    train_experts(*state, 7, experts, sizeof experts);
+    o.progress = NULL;
+    o.resume = true;
+    assert_int_equal(dd_distill(&r, &o), DD_EEXIST);
+    assert_non_null(strstr(dd_last_error(), "other experts"));
+    assert_int_equal(system(command), 0);
+    make_experts(*state, experts, sizeof experts);
+    assert_int_equal(dd_distill(&r, &o), DD_OK);
+    assert_true(file_holds(&o, "set.json", "\"made_from\": \"2 experts, SHA-256 "));
 }
 
 static void the_best_set_is_kept_and_selection_resumes(void **state)
@@ -413,6 +507,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_method_makes_a_set_and_resumes),
+        cmocka_unit_test(a_stop_inside_an_iteration_keeps_the_rest),
+        cmocka_unit_test(skipped_iterations_are_told),
+        cmocka_unit_test(other_experts_are_noticed),
         cmocka_unit_test(cafe_ends_its_loops_by_rule_or_cap),
         cmocka_unit_test(the_best_set_is_kept_and_selection_resumes),
         cmocka_unit_test(refusals_say_what_to_do),
