@@ -303,7 +303,7 @@ static dd_status iterate(dd_driver *d)
         DD_TRY(made);
         const double took = dd_now() - start;
         d->done++;
-        if (d->done == 1) d->first_loss = d->r.loss;
+        if (!d->r.skipped && d->done - d->skipped == 1) d->first_loss = d->r.loss;
         if (wrong(d, why, sizeof why)) return diverged(d, why);
         d->skipped += d->r.skipped;
         dd_record_loss(d);

@@ -40,7 +40,7 @@ typedef struct dd_driver {
     dd_tensor before[DD_PARTS + 8]; /* the set's parts and the method's own before the iteration at hand */
     dd_tensor best[DD_PARTS];       /* of the best evaluation so far, as dd_set_parts has them */
     double best_accuracy;           /* < 0: none yet */
-    double first_loss;              /* of the first iteration */
+    double first_loss;              /* of the first iteration that was not skipped */
     int64_t best_epochs;            /* r.epochs then */
     int64_t best_at;
     double started, accuracy;
