@@ -338,7 +338,7 @@ static dd_status ld_iterate(dd_run *r, void *state, int64_t it)
     dd_stream_take(&m->real, r, it);
     DD_TRY(dd_tensor_copy(&m->theta, &m->net));
     DD_TRY(differentiate(r, m));
-    if (!isfinite(dd_sum_squares(&m->label_grad))) r->loss = NAN;
+    if (!isfinite(dd_sum_squares(&m->label_grad))) r->loss = (double)NAN;
     if (!isfinite(r->loss)) return DD_OK; /* the driver says what happened; the labels stay as they were */
     dd_adam_update(dd_f32(y), dd_f32(&m->l_first), dd_f32(&m->l_second), dd_f32(&m->label_grad),
                    dd_shape_count(y->shape), m->lr_label, 0.9, 0.999, it + 1);
