@@ -156,8 +156,8 @@ static bool has_product(const dd_graph *g, uint32_t x, uint32_t y)
 static int number_of(const dd_graph *g, uint32_t id)
 {
     const dd_node *n = dd_graph_node(g, id);
+    if (n->op != DD_OP_MUL && n->op != DD_OP_DIV) return -1; /* poison, too, which has no axes */
     const unsigned row = 1u << (n->shape.rank - 1);
-    if (n->op != DD_OP_MUL && n->op != DD_OP_DIV) return -1;
     if (dd_same_along(g, n->src[1], row)) return 1;
     return n->op == DD_OP_MUL && dd_same_along(g, n->src[0], row) ? 0 : -1;
 }
