@@ -147,6 +147,7 @@ static void shorten(int method, const char *experts, const char **sets)
         {"outer_max", "outer_max=2"},
         {"inner_max", "inner_max=1"},
         {"syn_steps", "syn_steps=2"},
+        {"threshold", "threshold=1e9"}, /* of three iterations one at least shall count */
         {"batch_syn", "batch_syn=7"},
         {"max_start_epoch", "max_start_epoch=2"},
         {"warmup_matches", "warmup_matches=1"},
