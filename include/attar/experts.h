@@ -56,7 +56,8 @@ dd_status dd_experts_open(dd_experts **out, const char *dir, const dd_dataset *d
 void dd_experts_close(dd_experts *e);
 int64_t dd_experts_count(const dd_experts *e);      /* experts with all their snapshots, at least 1 */
 int64_t dd_experts_unfinished(const dd_experts *e); /* begun, but without all of their snapshots: left out */
-/* What experts 0 .. count-1 are, the same for the same trainings wherever the folder lies: 64 hexadecimal digits. */
+/* What experts 0 .. count-1 are, the same for the same trainings wherever the folder lies: 64 hexadecimal digits.
+ * DD_EINVAL: count is not in 1 .. dd_experts_count. */
 dd_status dd_experts_fingerprint(const dd_experts *e, int64_t count, char hex[65]);
 int64_t dd_experts_epochs(const dd_experts *e); /* E: snapshots are 0 .. E */
 int64_t dd_experts_bytes(const dd_experts *e);  /* on disk, of all finished experts' snapshots */

@@ -27,16 +27,15 @@ typedef struct dd_run {
     const dd_net *net;
     dd_backend *backend;
     dd_aug aug;
-    bool learned;    /* the labels are the method's to improve: r->syn->soft_labels */
-    dd_key key;      /* of the run: dd_key_at(key, purpose, index) */
-    bool skipped;    /* by iterate: this iteration changed nothing, so its loss says nothing about the set */
-    int64_t batch;   /* that the method trains networks in, which protocol "adam" repeats; 0: no opinion; for settle */
-    int64_t epochs;  /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
-    double momentum; /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
-    double loss;     /* set by iterate */
-    /* By build: what the set is made from beside the data, which set.json tells, and what the caller should know. */
-    char made_from[120], notice[200];
-    dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */
+    bool learned;     /* the labels are the method's to improve: r->syn->soft_labels */
+    dd_key key;       /* of the run: dd_key_at(key, purpose, index) */
+    bool skipped;     /* by iterate: this iteration changed nothing, so its loss says nothing about the set */
+    int64_t batch;    /* that the method trains networks in, which protocol "adam" repeats; 0: no opinion; for settle */
+    int64_t epochs;   /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
+    double momentum;  /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
+    double loss;      /* set by iterate */
+    char notice[200]; /* by build: what the caller should know */
+    dd_dtype dtype;   /* of the method's arithmetic: DD_F32, but for comparisons in double */
     const dd_given *given; /* NULL in a run */
     /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
      * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build
@@ -91,6 +90,8 @@ typedef struct dd_method {
      * named as the set's tensors ("images", "labels", "lr"). NULL: it makes no gradient. */
     dd_status (*gradient)(dd_run *r, void *state, dd_key key);
     int (*gradients)(void *state, dd_saved out[8]);
+    /* What the set is made from beside the data, for set.json: "6 experts, SHA-256 ..". NULL: nothing. */
+    void (*made_from)(const void *state, char *out, size_t size);
     void (*fini)(void *state);
 } dd_method;
 

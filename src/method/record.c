@@ -112,7 +112,7 @@ static bool free_to_change(const char *key)
 {
     static const char *const keys[] = {
         "out",          "iterations", "threads", "resume", "checkpoint_every",
-        "memory_limit", "data",       "experts", NULL}; /* of these a checkpoint knows more than the name */
+        "memory_limit", "data",       "experts", NULL}; /* of data and experts the contents are compared */
     for (int i = 0; keys[i]; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;
@@ -211,9 +211,11 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
     pair(out, "init", d->method->iterations ? d->o.init : d->method->name, ",\n  ");
     pair(out, "labels", d->o.labels, ",\n  ");
     pair(out, "aug", d->aug, ",\n");
-    if (d->r.made_from[0]) {
+    if (d->method->made_from) {
+        char text[120];
+        d->method->made_from(d->state, text, sizeof text);
         dd_str_add(out, "  ");
-        pair(out, "made_from", d->r.made_from, ",\n");
+        pair(out, "made_from", text, ",\n");
     }
     if (d->skipped) dd_str_addf(out, "  \"skipped_iterations\": %" PRId64 ",\n", d->skipped);
     dd_str_addf(out,

@@ -35,5 +35,6 @@ const dd_method dd_method_tesla = {
     .saved = dd_trajectory_saved,
     .gradient = dd_trajectory_gradient,
     .gradients = dd_trajectory_gradients,
+    .made_from = dd_trajectory_made_from,
     .fini = dd_trajectory_fini,
 };

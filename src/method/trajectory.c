@@ -69,12 +69,18 @@ static dd_status introduce_experts(dd_run *r, dd_trajectory *m)
     char hex[65];
     DD_TRY(fingerprint(m, hex));
     memcpy(m->experts_hash.data, hex, dd_tensor_bytes(&m->experts_hash));
-    snprintf(r->made_from, sizeof r->made_from, "%" PRId64 " experts, SHA-256 %s", dd_experts_count(m->store), hex);
     if (dd_experts_unfinished(m->store))
         snprintf(r->notice, sizeof r->notice,
                  "%.100s: %" PRId64 " experts lack snapshots and are left out, %" PRId64 " have all", m->experts,
                  dd_experts_unfinished(m->store), dd_experts_count(m->store));
     return DD_OK;
+}
+
+void dd_trajectory_made_from(const void *state, char *out, size_t size)
+{
+    const dd_trajectory *m = state;
+    snprintf(out, size, "%" PRId64 " experts, SHA-256 %.64s", (int64_t)dd_f32(&m->known)[0],
+             (const char *)m->experts_hash.data);
 }
 
 /* A run that goes on has the tensors of its checkpoint by now. */

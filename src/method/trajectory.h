@@ -119,5 +119,6 @@ dd_status dd_trajectory_iterate(dd_run *r, void *state, int64_t it);
 dd_status dd_trajectory_gradient(dd_run *r, void *state, dd_key key);
 int dd_trajectory_gradients(void *state, dd_saved out[8]);
 int dd_trajectory_saved(void *state, dd_saved out[8]);
+void dd_trajectory_made_from(const void *state, char *out, size_t size);
 void dd_trajectory_fini(void *state);
 #endif
