@@ -7,6 +7,7 @@
 #include "attar/eval.h"
 #include "attar/experts.h"
 #include "attar/graph.h"
+#include "attar/kernel.h"
 #include "attar/method.h"
 #include "attar/net.h"
 #include "attar/options.h"

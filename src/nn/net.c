@@ -6,13 +6,12 @@
 #include "nn/net_internal.h"
 #include "nn/train_step.h"
 
-#include "base/memory.h"
+#include "base/spec.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define DD_NET(id) extern const dd_net_kind dd_net_##id;
 #include "nn/nets.def"
@@ -25,9 +24,7 @@ static const dd_net_kind *const kinds[] = {
 };
 
 /* Names the field's papers and tables use. */
-static const struct {
-    const char *alias, *name, *options;
-} aliases[] = {
+static const dd_spec_alias aliases[] = {
     {"ConvNet", "convnet", ""},
     {"MLP", "mlp", ""},
     {"LeNet", "lenet", ""},
@@ -45,6 +42,7 @@ static const struct {
     {"ConvNetLN", "convnet", "norm=layer"},
     {"ConvNetGN", "convnet", "norm=group"},
     {"ConvNetNN", "convnet", "norm=none"},
+    {NULL, NULL, NULL},
 };
 
 int dd_net_kind_count(void)
@@ -83,92 +81,22 @@ const dd_option *dd_net_kind_options(int i)
 
 /* --- specification --- */
 
-static dd_status unknown(const char *name)
-{
-    const char *names[DD_LEN(kinds) + DD_LEN(aliases) + 1] = {NULL};
-    size_t n = 0;
-    for (size_t i = 0; i < DD_LEN(kinds); i++) names[n++] = kinds[i]->name;
-    for (size_t i = 0; i < DD_LEN(aliases); i++) names[n++] = aliases[i].alias;
-    const char *near = dd_nearest(name, names);
-    if (near) return dd_fail(DD_ENOTFOUND, "there is no network \"%s\"; did you mean %s?", name, near);
-    return dd_fail(DD_ENOTFOUND, "there is no network \"%s\"; the networks are convnet, mlp and lenet", name);
-}
-
-static const dd_net_kind *find_kind(const char *name)
-{
-    for (size_t i = 0; i < DD_LEN(kinds); i++)
-        if (!strcasecmp(kinds[i]->name, name)) return kinds[i];
-    return NULL;
-}
-
-static dd_status find(const char *name, const dd_net_kind **kind, const char **preset)
-{
-    *preset = "";
-    *kind = find_kind(name);
-    for (size_t i = 0; !*kind && i < DD_LEN(aliases); i++)
-        if (!strcasecmp(aliases[i].alias, name)) {
-            *kind = find_kind(aliases[i].name);
-            *preset = aliases[i].options;
-        }
-    return *kind ? DD_OK : unknown(name);
-}
-
-/* Sets "k=v,k=v"; cuts `text` up as it goes. */
-static dd_status set_options(dd_net *n, char *text)
-{
-    char *save = NULL;
-    for (char *word = strtok_r(text, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-        char *eq = strchr(word, '=');
-        if (!eq)
-            return dd_fail(DD_EINVAL, "network option \"%s\" has no value; write %s:KEY=VALUE[,KEY=VALUE...]", word,
-                           n->kind->name);
-        *eq = 0;
-        if (strcmp(word, common_options->name) == 0)
-            DD_TRY(dd_options_set(common_options, &n->common, word, eq + 1));
-        else
-            DD_TRY(dd_options_set(n->kind->options, n->opts, word, eq + 1));
-    }
-    return DD_OK;
-}
-
 static dd_status parse(dd_net *n, const char *spec)
 {
-    char text[1024], preset_text[64];
-    const char *preset;
-    if (strlen(spec) >= sizeof text)
-        return dd_fail(DD_EINVAL, "a network specification has at most %zu characters, this one %zu", sizeof text - 1,
-                       strlen(spec));
-    memcpy(text, spec, strlen(spec) + 1);
-    char *colon = strchr(text, ':');
-    if (colon) *colon = 0;
-    DD_TRY(find(text, &n->kind, &preset));
+    const char *names[DD_LEN(kinds) + 1] = {NULL}, *given = strchr(spec, ':'), *preset;
+    int row;
+    for (size_t i = 0; i < DD_LEN(kinds); i++) names[i] = kinds[i]->name;
+    DD_TRY(dd_spec_find(&row, &preset, spec, "network", names, aliases));
+    n->kind = kinds[row];
     n->opts = dd_alloc(1, n->kind->opts_size);
-    if (!n->opts) return dd_fail(DD_ENOMEM, "out of memory while opening network %s", text);
+    if (!n->opts) return dd_fail(DD_ENOMEM, "out of memory while opening network %s", n->kind->name);
+    /* init only where it is not the default, so that what was recorded before it came stays the same network */
+    const dd_spec_part part[] = {{n->kind->options, n->opts, false}, {common_options, &n->common, true}};
     DD_TRY(dd_options_defaults(n->kind->options, n->opts));
     DD_TRY(dd_options_defaults(common_options, &n->common));
-    snprintf(preset_text, sizeof preset_text, "%s", preset);
-    DD_TRY(set_options(n, preset_text));
-    return colon ? set_options(n, colon + 1) : DD_OK;
-}
-
-static dd_status canonical(dd_net *n)
-{
-    dd_str s = {0};
-    char value[DD_OPT_TEXT];
-    dd_str_add(&s, n->kind->name);
-    for (const dd_option *o = n->kind->options; o->name; o++) {
-        const dd_status st = dd_options_get(n->kind->options, n->opts, o->name, value, sizeof value);
-        if (st != DD_OK) {
-            dd_str_free(&s);
-            return st;
-        }
-        dd_str_addf(&s, "%c%s=%s", o == n->kind->options ? ':' : ',', o->name, value);
-    }
-    /* only where it is not the default, so that what was recorded before it came stays the same network */
-    if (strcmp(n->common.init, common_options->def) != 0) dd_str_addf(&s, ",init=%s", n->common.init);
-    if (!s.failed) n->spec = dd_strdup(s.p);
-    dd_str_free(&s);
-    return n->spec ? DD_OK : dd_fail(DD_ENOMEM, "out of memory while opening network %s", n->kind->name);
+    DD_TRY(dd_spec_set(part, DD_LEN(part), "network", n->kind->name, preset));
+    if (given) DD_TRY(dd_spec_set(part, DD_LEN(part), "network", n->kind->name, given + 1));
+    return dd_spec_canonical(&n->spec, part, DD_LEN(part), n->kind->name);
 }
 
 /* --- the builder --- */
@@ -231,7 +159,6 @@ static dd_status open_in(dd_net *n, const char *spec)
     if (n->classes < 1) return dd_fail(DD_EINVAL, "a network needs at least one class, not %" PRId64, n->classes);
     DD_TRY(dd_shape_check(DD_SHAPE(1, im.c, im.h, im.w)));
     DD_TRY(parse(n, spec));
-    DD_TRY(canonical(n));
     if (n->kind->check) DD_TRY(n->kind->check(n->opts, im));
     return measure(n);
 }

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What each layer makes of covariances, as plain sub-graphs, so that images, and whatever the kernel is put into, have
+ * gradients of any order (Cho, Saul 2009 for ReLU; Novak et al. 2019 for convolutions). Knows graph. */
+#include "nn/kernel_internal.h"
+
+#include <math.h>
+
+#define PI 3.14159265358979323846
+
+void dd_cov_dense(dd_covariances *s)
+{
+    dd_graph *g = s->g;
+    s->k = dd_addc(g, dd_scale(g, s->k, s->w2), s->b2);
+    s->a = dd_addc(g, dd_scale(g, s->a, s->w2), s->b2);
+    s->b = s->same ? s->a : dd_addc(g, dd_scale(g, s->b, s->w2), s->b2);
+    s->q = s->q.id ? dd_add(g, s->k, dd_scale(g, s->q, s->w2)) : s->k;
+}
+
+/* x moved by one along axes i and j at once (j < 0: along i alone), up or down, zeros where nothing comes from. */
+static dd_val moved(dd_graph *g, dd_val x, int i, int j, bool up)
+{
+    const dd_shape s = dd_shape_of(g, x);
+    int64_t start[DD_MAX_RANK] = {0}, count[DD_MAX_RANK], stride[DD_MAX_RANK];
+    int64_t lo[DD_MAX_RANK] = {0}, hi[DD_MAX_RANK] = {0}, none[DD_MAX_RANK] = {0};
+    for (int k = 0; k < s.rank; k++) {
+        const bool moves = k == i || k == j;
+        stride[k] = 1;
+        count[k] = s.dim[k] - moves;
+        start[k] = moves && up;
+        (up ? hi : lo)[k] = moves;
+    }
+    return dd_pad(g, dd_slice(g, x, start, count, stride), lo, hi, none);
+}
+
+static dd_val sum_of_three(dd_graph *g, dd_val x, int i, int j)
+{
+    if (dd_shape_of(g, x).dim[i] == 1) return x;
+    return dd_add(g, dd_add(g, x, moved(g, x, i, j, true)), moved(g, x, i, j, false));
+}
+
+/* (w2/9) times the sum over the nine offsets, by which both places of a pair move. */
+static dd_val patches(const dd_covariances *s, dd_val x, int row, int row2, int column, int column2)
+{
+    return dd_scale(s->g, sum_of_three(s->g, sum_of_three(s->g, x, row, row2), column, column2), s->w2 / 9);
+}
+
+static dd_val of_pairs(const dd_covariances *s, dd_val x)
+{
+    return s->full ? patches(s, x, 1, 4, 2, 5) : patches(s, x, 0, -1, 1, -1);
+}
+
+static dd_val of_each(const dd_covariances *s, dd_val x)
+{
+    return s->full ? patches(s, x, 1, 3, 2, 4) : patches(s, x, 0, -1, 1, -1);
+}
+
+void dd_cov_conv(dd_covariances *s)
+{
+    dd_graph *g = s->g;
+    s->k = dd_addc(g, of_pairs(s, s->k), s->b2);
+    s->a = dd_addc(g, of_each(s, s->a), s->b2);
+    s->b = s->same ? s->a : dd_addc(g, of_each(s, s->b), s->b2);
+    s->q = s->q.id ? dd_add(g, s->k, of_pairs(s, s->q)) : s->k;
+}
+
+/* k of variances a and b, which grow to its shape, becomes that of the ReLUs; *slope is E[relu' relu']. Where `equal`
+ * is not 0 the two are one variable: k = a = b. */
+static dd_val relu(const dd_covariances *s, dd_val k, dd_val a, dd_val b, dd_val equal, dd_val *slope)
+{
+    dd_graph *g = s->g;
+    const dd_shape shape = dd_shape_of(g, k);
+    const double most = s->dtype == DD_F64 ? 1 - 1e-14 : 1 - 1e-6, least = s->dtype == DD_F64 ? 1e-200 : 1e-20;
+    const dd_val one = dd_const(g, s->dtype, least);
+    const dd_val size = dd_mul(g, dd_sqrt(g, dd_max(g, a, one)), dd_sqrt(g, dd_max(g, b, one)));
+    const dd_val p = dd_expand(g, size, shape), u = dd_div(g, k, p), top = dd_full(g, s->dtype, shape, most);
+    const dd_val cosine = dd_neg(g, dd_max(g, dd_neg(g, dd_max(g, u, dd_neg(g, top))), dd_neg(g, top)));
+    const dd_val sine = dd_sqrt(g, dd_addc(g, dd_neg(g, dd_square(g, cosine)), 1));
+    dd_val d = dd_addc(g, dd_scale(g, dd_acos(g, cosine), -1 / (2 * PI)), 0.5);
+    dd_val y = dd_add(g, dd_scale(g, dd_mul(g, p, sine), 1 / (2 * PI)), dd_mul(g, d, k));
+    if (equal.id) {
+        const dd_val at = dd_expand(g, equal, shape);
+        y = dd_select(g, at, dd_scale(g, k, 0.5), y);
+        d = dd_select(g, at, dd_full(g, s->dtype, shape, 0.5), d);
+    }
+    *slope = d;
+    return y;
+}
+
+/* The diagonal [n,h,w] of [n,h,w,h,w]. */
+static dd_val variances(const dd_covariances *s, dd_val a)
+{
+    const int64_t n = dd_shape_of(s->g, a).dim[0], p = s->h * s->w;
+    const int64_t start[] = {0, 0}, count[] = {n, p}, stride[] = {1, p + 1};
+    return dd_reshape(s->g, dd_slice(s->g, dd_reshape(s->g, a, DD_SHAPE(n, p * p)), start, count, stride),
+                      DD_SHAPE(n, s->h, s->w));
+}
+
+/* The covariances of each image with itself, given their diagonal. */
+static dd_val relu_itself(const dd_covariances *s, dd_val a, dd_val v)
+{
+    dd_graph *g = s->g;
+    const int64_t n = dd_shape_of(g, a).dim[0], p = s->h * s->w;
+    dd_val unused;
+    const dd_val y =
+        relu(s, dd_reshape(g, a, DD_SHAPE(n, p, p)), dd_reshape(g, v, DD_SHAPE(n, p, 1)),
+             dd_reshape(g, v, DD_SHAPE(n, 1, p)), dd_reshape(g, dd_eye(g, s->dtype, p), DD_SHAPE(1, p, p)), &unused);
+    return dd_reshape(g, y, dd_shape_of(g, a));
+}
+
+void dd_cov_relu(dd_covariances *s)
+{
+    dd_graph *g = s->g;
+    const int64_t n = s->n, m = s->m, p = s->h * s->w;
+    dd_val slope, equal = {0};
+    if (s->full) {
+        const dd_shape shape = dd_shape_of(g, s->k);
+        const dd_val va = variances(s, s->a), vb = s->same ? va : variances(s, s->b);
+        if (s->same) equal = dd_eye(g, s->dtype, n * p);
+        const dd_val k = relu(s, dd_reshape(g, s->k, DD_SHAPE(n * p, m * p)), dd_reshape(g, va, DD_SHAPE(n * p, 1)),
+                              dd_reshape(g, vb, DD_SHAPE(1, m * p)), equal, &slope);
+        s->k = dd_reshape(g, k, shape);
+        slope = dd_reshape(g, slope, shape);
+        s->a = relu_itself(s, s->a, va);
+        s->b = s->same ? s->a : relu_itself(s, s->b, vb);
+    } else {
+        if (s->same) equal = dd_reshape(g, dd_eye(g, s->dtype, n), DD_SHAPE(1, 1, n, n));
+        const dd_val b = s->same ? dd_reshape(g, s->a, DD_SHAPE(s->h, s->w, 1, m)) : s->b;
+        s->k = relu(s, s->k, s->a, b, equal, &slope);
+        s->a = dd_scale(g, s->a, 0.5);
+        s->b = s->same ? s->a : dd_scale(g, s->b, 0.5);
+    }
+    s->q = dd_mul(g, slope, s->q);
+}
+
+/* The first 2*(h/2) x 2*(w/2) of axes `at` and at+1 of x, averaged by twos. */
+static dd_val halved(dd_graph *g, dd_val x, int at)
+{
+    dd_shape s = dd_shape_of(g, x);
+    const int64_t h = s.dim[at] / 2, w = s.dim[at + 1] / 2;
+    int64_t start[DD_MAX_RANK] = {0}, count[DD_MAX_RANK], stride[DD_MAX_RANK], before = 1, behind = 1;
+    for (int i = 0; i < s.rank; i++) {
+        count[i] = i == at ? 2 * h : i == at + 1 ? 2 * w : s.dim[i];
+        stride[i] = 1;
+        before *= i < at ? s.dim[i] : 1;
+        behind *= i > at + 1 ? s.dim[i] : 1;
+    }
+    const dd_val parts = dd_reshape(g, dd_slice(g, x, start, count, stride), DD_SHAPE(before, h, 2, w, 2, behind));
+    s.dim[at] = h;
+    s.dim[at + 1] = w;
+    return dd_reshape(g, dd_mean(g, parts, 4u | 16u), s);
+}
+
+void dd_cov_pool(dd_covariances *s)
+{
+    dd_graph *g = s->g;
+    s->k = halved(g, halved(g, s->k, 4), 1);
+    s->q = halved(g, halved(g, s->q, 4), 1);
+    s->a = halved(g, halved(g, s->a, 3), 1);
+    s->b = s->same ? s->a : halved(g, halved(g, s->b, 3), 1);
+    s->h /= 2;
+    s->w /= 2;
+}
+
+/* Pairs [n,h,w,m,h,w] become [1,1,n,m]: the mean over equal places, or over all pairs of places. */
+static dd_val read_pairs(const dd_covariances *s, dd_val x, bool all)
+{
+    dd_graph *g = s->g;
+    const int64_t p = s->h * s->w;
+    x = dd_reshape(g, x, DD_SHAPE(s->n, p, s->m, p));
+    if (!all)
+        x = dd_mul(g, x, dd_expand(g, dd_reshape(g, dd_eye(g, s->dtype, p), DD_SHAPE(1, p, 1, p)), dd_shape_of(g, x)));
+    x = dd_scale(g, dd_sum(g, x, 2u | 8u), 1 / ((double)p * (all ? (double)p : 1)));
+    return dd_reshape(g, x, DD_SHAPE(1, 1, s->n, s->m));
+}
+
+/* [n,h,w,h,w] becomes [n]. */
+static dd_val read_each(const dd_covariances *s, dd_val a, bool all)
+{
+    return all ? dd_mean(s->g, a, 2u | 4u | 8u | 16u) : dd_mean(s->g, variances(s, a), 2u | 4u);
+}
+
+static void read(dd_covariances *s, bool all)
+{
+    dd_graph *g = s->g;
+    if (s->full) {
+        s->k = read_pairs(s, s->k, all);
+        s->q = read_pairs(s, s->q, all);
+        s->a = dd_reshape(g, read_each(s, s->a, all), DD_SHAPE(1, 1, s->n, 1));
+        s->b = s->same ? s->a : dd_reshape(g, read_each(s, s->b, all), DD_SHAPE(1, 1, 1, s->m));
+    } else {
+        s->k = dd_mean(g, s->k, 1u | 2u);
+        s->q = dd_mean(g, s->q, 1u | 2u);
+        s->a = dd_mean(g, s->a, 1u | 2u);
+        s->b = s->same ? s->a : dd_mean(g, s->b, 1u | 2u);
+    }
+    s->h = s->w = 1;
+    s->full = false;
+}
+
+void dd_cov_flatten(dd_covariances *s)
+{
+    read(s, false);
+}
+
+void dd_cov_global(dd_covariances *s)
+{
+    read(s, true);
+}
