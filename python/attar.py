@@ -72,7 +72,9 @@ class Set:
 
     images       float32 [M,C,H,W], normalised: (pixel - mean) / std; what a network is trained on
     labels       int64 [M]
-    soft_labels  float32 [M,classes] or None
+    soft_labels  float32 [M,classes] or None: probabilities
+    targets      float32 [M,classes] or None: what a squared loss is to be fitted to, about one-hot less 1/classes; no
+                 labels for cross-entropy, which takes `labels`
     lr           float32 [k] or None: learning rates found with the images
     theta        float32 [P] or None: the one network that the set is for, all parameters in a vector
     whitening    dict of arrays mean, eigenvalues, eps, length, eigenvectors, or None: images are whitened by them
@@ -87,6 +89,7 @@ class Set:
             raise ValueError(f"there is no {' and no '.join(missing)} among {sorted(arrays)}")
         self.images, self.labels = arrays["images"], arrays["labels"]
         self.soft_labels, self.lr = arrays.get("soft_labels"), arrays.get("lr")
+        self.targets = arrays.get("targets")
         self.theta, self.whitening = arrays.get("theta"), whitening
         self._whitened = whitening is not None or "zca_w" in arrays
         self.mean, self.std = arrays["mean"], arrays["std"]
@@ -111,11 +114,12 @@ class Set:
             raise ValueError(f"set.json says shape {self.info.get('shape')}, the images have {list(self.images.shape)}")
 
     def _check_classes(self, seen):
-        names, soft, m = self.class_names, self.soft_labels, len(self.labels)
+        names, m = self.class_names, len(self.labels)
         if names is not None and len(names) < seen:
             raise ValueError(f"label {seen - 1} in a set of {len(names)} classes")
-        if soft is not None and (soft.ndim != 2 or soft.shape[0] != m or soft.shape[1] < seen):
-            raise ValueError(f"{m} images of at least {seen} classes have soft labels of shape {soft.shape}")
+        for what, soft in (("soft labels", self.soft_labels), ("targets", self.targets)):
+            if soft is not None and (soft.ndim != 2 or soft.shape[0] != m or soft.shape[1] < seen):
+                raise ValueError(f"{m} images of at least {seen} classes have {what} of shape {soft.shape}")
 
     def _unwhitened(self):
         if not self._whitened:

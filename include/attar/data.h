@@ -73,8 +73,9 @@ typedef struct dd_synset {
     int64_t m, classes, c, h, w;
     dd_tensor images, labels;
     dd_tensor soft_labels; /* F32 [M,classes] or empty */
-    dd_tensor lr;          /* F32 [k] learned step sizes, or empty */
-    dd_tensor theta;       /* F32 [P] the one network that the set was made for, or empty: it is for any */
+    bool targets; /* soft_labels are what a squared loss was fitted to, about one-hot less 1/C, and no probabilities */
+    dd_tensor lr; /* F32 [k] learned step sizes, or empty */
+    dd_tensor theta; /* F32 [P] the one network that the set was made for, or empty: it is for any */
     double mean[16], std[16];
     dd_whitening *whitening; /* NULL: none */
     char **class_names;      /* [classes] */
@@ -94,9 +95,14 @@ dd_status dd_synset_load(dd_synset **out, const char *dir);
 /* The text or number that set.json holds under a key such as "data.name", as text in buf. DD_ENOTFOUND: no such key,
  * or its value is neither; DD_EINVAL: it does not fit; buf is then "". */
 dd_status dd_synset_fact(const dd_synset *s, const char *dotted_key, char *buf, size_t size);
-/* format "npz" (images, labels[, soft_labels, lr], mean, std), "pt" (folder with images.pt, labels.pt), "png"
- * (CLASS/NNN.png in natural colours). A whitened set adds zca_mean [D] and zca_w [D,D] to the first two. path: file for
- * npz, folder for the others. DD_EINVAL names the formats. */
+/* The labels to train on. regression: by a squared loss, which takes soft labels of either kind; else by cross-entropy,
+ * to which targets are no labels: the class where a target is largest. Borrowed. */
+const dd_tensor *dd_synset_labels(const dd_synset *s, bool regression);
+/* Where there are targets, labels become the class of the largest. */
+void dd_synset_classify(dd_synset *s);
+/* format "npz" (images, labels[, soft_labels or targets, lr], mean, std), "pt" (folder with images.pt, labels.pt),
+ * "png" (CLASS/NNN.png in natural colours). A whitened set adds zca_mean [D] and zca_w [D,D] to the first two. path:
+ * file for npz, folder for the others. DD_EINVAL names the formats. */
 dd_status dd_synset_export(const dd_synset *s, const char *format, const char *path);
 /* Writes rows of [M,C,H,W] normalised images as one PNG, a class per row, in natural colours. */
 dd_status dd_grid_png(const char *path, const dd_tensor *images, const double *mean, const double *std,

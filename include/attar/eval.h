@@ -12,7 +12,7 @@ extern "C" {
 /* The DC protocol (Zhao, Mopuri, Bilen 2021): SGD, momentum 0.9, weight decay 5e-4, batch min(256, M), epochs+1
  * epochs, after the epoch with index epochs/2+1 lr *= 0.1 and the momentum restarts, one test at the end. */
 typedef struct dd_protocol {
-    char name[32];                     /* "dc", "dsa", "mtt", "steps", "adam" */
+    char name[32];                     /* "dc", "dsa", "mtt", "steps", "adam", "krr" */
     int64_t epochs;                    /* E: E+1 epochs are trained; see dd_protocol_named */
     int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
@@ -25,6 +25,9 @@ typedef struct dd_protocol {
      * rate rates[i] on the images i mod ipc of every class, in order, from the network `start` [P] or a fresh one. Both
      * are borrowed. */
     const dd_tensor *rates, *start;
+    /* Where `kernel` is not "", ridge regression with that kernel takes the place of networks; see kernel.h. */
+    char kernel[DD_OPT_TEXT];
+    double ridge;  /* relative to the mean of the kernel's diagonal, 1e-6 */
     bool in_steps; /* the protocol wants that: dd_protocol_fit sets rates, start and epochs */
 } dd_protocol;
 
@@ -34,7 +37,8 @@ dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s);
 /* "dsa": 1000 epochs, DSA without flip for digit sets. "dc": 300 epochs, 1000 on mnist; augmentation dc:crop_noise for
  * a network with batch norm, else dc:crop_scale_rotate on mnist, else none. "mtt": as dsa, with the set's own learning
  * rate. "steps": a step for each learning rate that the set holds, without momentum or weight decay. "adam": Adam, lr
- * 0.001, batches of 50, as many epochs as the method found best, else 300. d and net may be NULL: of neither kind.
+ * 0.001, batches of 50, as many epochs as the method found best, else 300. "krr": kernel ridge regression, with the
+ * kernel FC-1 until another is put there; the same on every repeat. d and net may be NULL: of neither kind.
  * DD_ENOTFOUND names the nearest right name.
  *
  * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen
@@ -53,6 +57,7 @@ typedef struct dd_eval_result {
     double mean, std;    /* over networks; std is the population's */
     double seconds;      /* wall time */
     double train_loss;   /* last epoch's, mean over networks */
+    bool kernel;         /* of a regression by kernel: no networks, and the same each time on the same images */
 } dd_eval_result;
 
 /* Trains `repeats` (1..64) fresh networks on m images and hard or soft labels and tests each on items of `split`.
@@ -67,6 +72,14 @@ dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const
 dd_status dd_evaluate_random(dd_eval_result *out, dd_backend *b, const char *net, const dd_dataset *d,
                              const int32_t *items, int64_t nitems, int64_t ipc, const dd_protocol *p, int64_t repeats,
                              dd_key key, dd_train_fn fn, void *self);
+
+/* The kernel matrix between the images of x and of y, or of x with itself where y is NULL, in the file `to` as tensor
+ * "kernel", whose shape is put into *shape; x and y are folders of sets or safetensors files with "images", F32
+ * [N,C,H,W]. spec: see kernel.h; wide: computed in float64, else in float32; memory: bytes that pairs of images may
+ * take at once, 0: any. DD_EINVAL: images of two sizes, or a file that is read; DD_EFORMAT, DD_EIO, errors of
+ * dd_kernel_open. */
+dd_status dd_kernel_write(dd_backend *b, const char *spec, const char *x, const char *y, const char *to, bool wide,
+                          int64_t memory, dd_shape *shape);
 
 typedef struct dd_train_opts {
     int64_t epochs;                    /* 15 */

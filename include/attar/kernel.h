@@ -18,6 +18,7 @@ typedef struct dd_kernel dd_kernel;
 dd_status dd_kernel_open(dd_kernel **out, const char *spec, dd_image image);
 void dd_kernel_close(dd_kernel *k);
 const char *dd_kernel_spec(const dd_kernel *k); /* canonical, every option spelled out; borrowed */
+dd_image dd_kernel_image(const dd_kernel *k);   /* what it was opened for */
 /* Numbers that a pair of images needs at once in every layer: 1, pixels, or pixels squared where it pools. */
 int64_t dd_kernel_cells(const dd_kernel *k);
 /* x [n,C,H,W], y [m,C,H,W] of one type -> K [n,m], with gradients of any order. Where y is x itself the diagonal is

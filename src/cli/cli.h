@@ -159,7 +159,9 @@ dd_status dd_cmd_ops(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_presets(const dd_command *c, int argc, char **argv);
 dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv);
+dd_status dd_cmd_kernel(const dd_command *c, int argc, char **argv);
+dd_status dd_cmd_kernels(const dd_command *c, int argc, char **argv);
 extern const dd_option dd_distill_flags[], dd_eval_flags[], dd_baseline_flags[], dd_train_flags[], dd_experts_flags[],
-    dd_tune_flags[], dd_grad_flags[], dd_info_flags[], dd_export_flags[], dd_data_flags[], dd_table_flags[],
-    dd_methods_flags[], dd_presets_flags[];
+    dd_tune_flags[], dd_grad_flags[], dd_kernel_flags[], dd_info_flags[], dd_export_flags[], dd_data_flags[],
+    dd_table_flags[], dd_methods_flags[], dd_presets_flags[];
 #endif

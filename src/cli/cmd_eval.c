@@ -9,7 +9,7 @@
 typedef struct flags {
     dd_cli_data from;
     dd_cli_machine machine;
-    char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT];
+    char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT], kernel[DD_OPT_TEXT];
     int64_t repeats, epochs, seed;
     bool baselines, json;
 } flags;
@@ -18,8 +18,10 @@ typedef struct flags {
 const dd_option dd_eval_flags[] = {
     {"net", DD_OPT_STRING, AT(net), "", 0, 0, "SPEC", "network; the recorded one unless given"},
     {"repeats", DD_OPT_INT, AT(repeats), "3", 1, 64, NULL, "networks trained"},
-    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps|adam",
-     "how they are trained; as recorded unless given"},
+    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps|adam|krr",
+     "how they are trained, or krr: regression by kernel; as recorded unless given"},
+    {"kernel", DD_OPT_STRING, AT(kernel), "", 0, 0, "SPEC",
+     "kernel of protocol krr, such as fc:depth=1; as recorded unless given"},
     {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1: as recorded, else the protocol's"},
     {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "the real data; the recorded set unless given"},
     DD_CLI_DIR_ROW(flags, from),
@@ -155,6 +157,19 @@ static dd_status check_protocol(job *j, const flags *f, const char *dir)
     return DD_OK;
 }
 
+/* The kernel of protocol krr, if it is that, and its regulariser. */
+static dd_status find_kernel(job *j, flags *f)
+{
+    dd_kernel *k;
+    if (!j->protocol.kernel[0]) return DD_OK;
+    (void)recall_real(j->set, "protocol.ridge", &j->protocol.ridge);
+    recall(j->set, f->kernel, "protocol.kernel", j->protocol.kernel);
+    DD_TRY(dd_kernel_open(&k, f->kernel, (dd_image){j->data->c, j->data->h, j->data->w}));
+    snprintf(j->protocol.kernel, sizeof j->protocol.kernel, "%s", dd_kernel_spec(k));
+    dd_kernel_close(k);
+    return DD_OK;
+}
+
 static dd_status prepare(job *j, flags *f, const char *dir)
 {
     char name[32];
@@ -170,6 +185,7 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     if (same && j->protocol.own_epochs && recall_real(j->set, "protocol.batch", &batch) && batch >= 1 && batch <= 1e6)
         j->protocol.batch = (int64_t)batch;
     if (same && j->protocol.in_steps) (void)recall_real(j->set, "protocol.momentum", &j->protocol.momentum);
+    DD_TRY(find_kernel(j, f));
     DD_TRY(dd_protocol_fit(&j->protocol, j->set));
     if (same)
         DD_TRY(check_protocol(j, f, dir));
@@ -190,7 +206,7 @@ static dd_status random_real(job *j, const flags *f, dd_key key)
 static dd_status measure(job *j, const flags *f)
 {
     const dd_key key = dd_key_seed((uint64_t)f->seed);
-    const dd_tensor *labels = j->set->soft_labels.data ? &j->set->soft_labels : &j->set->labels;
+    const dd_tensor *labels = dd_synset_labels(j->set, j->protocol.kernel[0] != 0);
     DD_TRY(dd_evaluate(&j->result, j->backend, f->net, j->data, &j->set->images, labels, &j->data->test, NULL, 0,
                        &j->protocol, f->repeats, dd_key_at(key, "eval", 0), NULL, NULL));
     return f->baselines ? random_real(j, f, key) : DD_OK;
@@ -217,10 +233,15 @@ static void print_table(const job *j, const flags *f)
     if (j->random.repeats) print_row("random real", j->random.mean, j->random.std);
     if (j->recorded) print_row("recorded", j->mean, j->std);
     print_row("measured", j->result.mean, j->result.std);
-    printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
-           "%.1f s\n",
-           j->data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
-           (long long)j->protocol.epochs, j->result.seconds);
+    if (j->protocol.kernel[0])
+        printf("test accuracy on %s in %% by kernel regression\n%s, ridge %g, %.1f s\n", j->data->name,
+               j->protocol.kernel, j->protocol.ridge, j->result.seconds);
+    else
+        printf(
+            "test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
+            "%.1f s\n",
+            j->data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
+            (long long)j->protocol.epochs, j->result.seconds);
     if (!j->recorded)
         puts("set.json records no result to compare with");
     else

@@ -39,7 +39,7 @@ static void print_info(const dd_synset *s)
     print_fact(s, "network", "net");
     print_fact(s, "sha256", "sha256");
     print_fact(s, "whitening", "whitening.variant");
-    printf("%-14s %s\n", "labels", s->soft_labels.data ? "soft" : "hard");
+    printf("%-14s %s\n", "labels", s->targets ? "targets of a regression" : s->soft_labels.data ? "soft" : "hard");
     for (int k = 0; k < 2; k++) {
         printf("%-14s", k ? "std" : "mean");
         for (int64_t i = 0; i < s->c; i++) printf(" %.6g", k ? s->std[i] : s->mean[i]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * attar methods, nets and ops: the library's tables, for people, programs and documents. */
+ * attar methods, nets, kernels and ops: the library's tables, for people, programs and documents. */
 #include "cli/cli.h"
 #include <stddef.h>
 #include <string.h>
@@ -192,21 +192,42 @@ dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv)
     return DD_OK;
 }
 
-dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv)
+/* Rows that are opened by a specification. */
+typedef struct kinds {
+    const char *(*name)(int), *(*title)(int);
+    const dd_option *(*options)(int), *(*common)(void);
+    const char *every; /* what the common options are */
+} kinds;
+
+static dd_status print_kinds(const kinds *k, const dd_command *c, int argc, char **argv)
 {
     flags f;
     dd_parsed p;
     memset(&f, 0, sizeof f);
     DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
     if (f.json) putchar('[');
-    for (int i = 0; i < dd_net_kind_count(); i++) {
-        const entry e = {dd_net_kind_name(i), dd_net_kind_title(i), NULL, -1, NULL, NULL, dd_net_kind_options(i)};
+    for (int i = 0; k->name(i); i++) {
+        const entry e = {k->name(i), k->title(i), NULL, -1, NULL, NULL, k->options(i)};
         print_entry(&e, &f, i == 0);
     }
-    const entry any = {"any", "what every network takes beside its own", NULL, -1, NULL, NULL, dd_net_common_options()};
+    const entry any = {"any", k->every, NULL, -1, NULL, NULL, k->common()};
     if (!f.json) print_entry(&any, &f, false);
     if (f.json) puts("]");
     return DD_OK;
+}
+
+dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv)
+{
+    static const kinds nets = {dd_net_kind_name, dd_net_kind_title, dd_net_kind_options, dd_net_common_options,
+                               "what every network takes beside its own"};
+    return print_kinds(&nets, c, argc, argv);
+}
+
+dd_status dd_cmd_kernels(const dd_command *c, int argc, char **argv)
+{
+    static const kinds kernels = {dd_kernel_kind_name, dd_kernel_kind_title, dd_kernel_kind_options,
+                                  dd_kernel_common_options, "what every kernel takes beside its own"};
+    return print_kinds(&kernels, c, argc, argv);
 }
 
 static void print_op(const dd_op_info *op, const flags *f, bool first)

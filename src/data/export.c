@@ -53,9 +53,15 @@ static dd_status export_npz(const dd_synset *s, const char *path)
     const struct {
         const char *name;
         const dd_tensor *t;
-    } arrays[] = {{"images.npy", &s->images}, {"labels.npy", &labels},     {"soft_labels.npy", &s->soft_labels},
-                  {"lr.npy", &s->lr},         {"theta.npy", &s->theta},    {"mean.npy", &mean},
-                  {"std.npy", &std},          {"zca_mean.npy", &zca_mean}, {"zca_w.npy", &zca_w}};
+    } arrays[] = {{"images.npy", &s->images},
+                  {"labels.npy", &labels},
+                  {s->targets ? "targets.npy" : "soft_labels.npy", &s->soft_labels},
+                  {"lr.npy", &s->lr},
+                  {"theta.npy", &s->theta},
+                  {"mean.npy", &mean},
+                  {"std.npy", &std},
+                  {"zca_mean.npy", &zca_mean},
+                  {"zca_w.npy", &zca_w}};
     for (size_t i = 0; i < DD_LEN(arrays); i++) {
         const dd_tensor *t = arrays[i].t;
         if (!t->data) continue;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The synthetic set in memory and as a folder: set.safetensors (images, labels, mean, std and, where there are any,
- * soft_labels, lr and theta), whitening.safetensors of a whitened set, set.json (everything else, and the hashes of the
- * former) and grid.png. Knows base, tensor, safetensors.h, setjson.h and whiten.h. set.json is written last: it vouches
- * for the tensors. */
+ * soft_labels or targets, lr and theta), whitening.safetensors of a whitened set, set.json (everything else, and the
+ * hashes of the former) and grid.png. Knows base, tensor, safetensors.h, setjson.h and whiten.h. set.json is written
+ * last: it vouches for the tensors. */
 #include "base/fs.h"
 #include "base/memory.h"
 #include "data/data_internal.h"
@@ -102,6 +102,21 @@ static dd_status check_values(const dd_synset *s, const char *what, dd_status no
     return label_range(s, what, range);
 }
 
+const dd_tensor *dd_synset_labels(const dd_synset *s, bool regression)
+{
+    return s->soft_labels.data && (regression || !s->targets) ? &s->soft_labels : &s->labels;
+}
+
+void dd_synset_classify(dd_synset *s)
+{
+    for (int64_t i = 0; s->targets && i < s->m; i++) {
+        const float *y = dd_f32(&s->soft_labels) + i * s->classes;
+        int32_t best = 0;
+        for (int32_t c = 1; c < s->classes; c++) best = y[c] > y[best] ? c : best;
+        dd_i32(&s->labels)[i] = best;
+    }
+}
+
 static void entry(dd_st_entry *e, int *n, const char *name, dd_tensor t)
 {
     snprintf(e[*n].name, sizeof e[*n].name, "%s", name);
@@ -123,7 +138,7 @@ static dd_status tensors_bytes(const dd_synset *s, void **out, size_t *size)
     entry(e, &n, "mean", dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[0]));
     entry(e, &n, "std", dd_tensor_view(DD_F64, DD_SHAPE(s->c), stats[1]));
     entry(e, &n, "images", s->images);
-    if (s->soft_labels.data) entry(e, &n, "soft_labels", s->soft_labels);
+    if (s->soft_labels.data) entry(e, &n, s->targets ? "targets" : "soft_labels", s->soft_labels);
     if (s->lr.data) entry(e, &n, "lr", s->lr);
     if (s->theta.data) entry(e, &n, "theta", s->theta);
     dd_status st = dd_st_write(e, n, out, size);
@@ -239,8 +254,10 @@ static dd_status from_file(dd_synset *s, const dd_setfacts *j, const dd_st_file 
     DD_TRY(take_labels(s, f, what));
     DD_TRY(take_stats(f, what, "mean", s->c, j->mean, s->mean));
     DD_TRY(take_stats(f, what, "std", s->c, j->std, s->std));
-    if (dd_st_find(f, "soft_labels"))
+    if (dd_st_find(f, "soft_labels") && !dd_st_find(f, "targets"))
         DD_TRY(take(f, what, "soft_labels", DD_F32, DD_SHAPE(s->m, s->classes), &s->soft_labels));
+    s->targets = dd_st_find(f, "targets") != NULL;
+    if (s->targets) DD_TRY(take(f, what, "targets", DD_F32, DD_SHAPE(s->m, s->classes), &s->soft_labels));
     if (dd_st_find(f, "lr")) DD_TRY(take(f, what, "lr", DD_F32, DD_SHAPE(-1), &s->lr));
     if (dd_st_find(f, "theta")) DD_TRY(take(f, what, "theta", DD_F32, DD_SHAPE(-1), &s->theta));
     return check_values(s, what, DD_EFORMAT, DD_EFORMAT);

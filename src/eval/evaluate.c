@@ -4,6 +4,7 @@
  * Progress counts epochs over all networks. A network whose loss stops being a number is tested as it stands, so
  * that one bad start does not end a long run. Knows nn, data, tensor, base. */
 #include "eval/fit.h"
+#include "eval/krr.h"
 
 #include "base/fs.h"
 
@@ -151,6 +152,21 @@ static dd_status all_networks(dd_eval_result *out, dd_fit *f, job *j)
     return DD_OK;
 }
 
+/* No network, so every repeat is the same. */
+static dd_status by_kernel(dd_eval_result *out, dd_backend *b, const dd_tensor *images, const dd_tensor *labels, job *j)
+{
+    double accuracy;
+    DD_TRY(dd_krr_accuracy(&accuracy, b, j->d, images, labels, j->split, j->items, j->nitems, j->p));
+    for (int64_t r = 0; r < j->repeats; r++) {
+        out->accuracy[r] = accuracy;
+        DD_TRY(report(j, r, 1, 0, accuracy));
+    }
+    out->kernel = true;
+    out->repeats = j->repeats;
+    summarise(out, 0);
+    return DD_OK;
+}
+
 /* DC's own augmentation changes batches on the host, DSA is part of the training graph: a protocol has one or none. */
 static dd_status parse_aug(const char *text, dd_aug *dsa, unsigned *dc)
 {
@@ -182,6 +198,11 @@ dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const
     dd_net *n = NULL;
     memset(out, 0, sizeof *out);
     DD_TRY(check(images, labels, &j));
+    if (p->kernel[0]) {
+        const dd_status judged = by_kernel(out, b, images, labels, &j);
+        out->seconds = dd_now() - start;
+        return judged;
+    }
     DD_TRY(dd_net_open(&n, net, (dd_image){d->c, d->h, d->w}, d->classes));
     if (p->start && dd_shape_count(p->start->shape) != dd_net_size(n)) {
         const int64_t size = dd_net_size(n);

@@ -29,7 +29,7 @@ static void dc_augmentation(dd_protocol *p, const dd_dataset *d, const dd_net *n
 
 dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d, const dd_net *net)
 {
-    static const char *const known[] = {"dc", "dsa", "mtt", "steps", "adam", NULL};
+    static const char *const known[] = {"dc", "dsa", "mtt", "steps", "adam", "krr", NULL};
     *out = (dd_protocol){
         .epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 100};
     snprintf(out->name, sizeof out->name, "%s", name);
@@ -50,11 +50,18 @@ dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset
         out->batch = 50;
         return DD_OK;
     }
+    if (!strcmp(name, "krr")) {
+        snprintf(out->kernel, sizeof out->kernel, "fc:depth=1");
+        out->ridge = 1e-6;
+        out->epochs = 0;
+        return DD_OK;
+    }
     out->own_lr = !strcmp(name, "mtt");
     if (strcmp(name, "dsa") && !out->own_lr) {
         const char *near = dd_nearest(name, known);
-        return dd_fail(DD_ENOTFOUND, "there is no protocol \"%s\"; the protocols are dc, dsa, mtt, steps and adam%s%s",
-                       name, near ? ", did you mean " : "", near ? near : "");
+        return dd_fail(DD_ENOTFOUND,
+                       "there is no protocol \"%s\"; the protocols are dc, dsa, mtt, steps, adam and krr%s%s", name,
+                       near ? ", did you mean " : "", near ? near : "");
     }
     out->epochs = 1000;
     snprintf(out->aug, sizeof out->aug, "%s",

@@ -98,6 +98,7 @@ static dd_status all_networks(dd_eval_result *out, draw *w, dd_backend *b, const
         out->train_loss += one.train_loss / n;
         sum += one.mean;
     }
+    out->kernel = p->kernel[0] != 0;
     out->repeats = r->repeats;
     out->mean = sum / n;
     for (int64_t i = 0; i < r->repeats; i++) squares += (out->accuracy[i] - out->mean) * (out->accuracy[i] - out->mean);

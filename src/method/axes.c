@@ -72,6 +72,9 @@ dd_status dd_method_means(const dd_method *m, const char *axis, const char *valu
                        "batch norm means nothing to method %s: %s; choose another, such as "
                        "norm=instance",
                        m->name, m->not_batch);
+    if (strcmp(axis, "aug") == 0 && strcmp(value, "none") != 0 && m->not_aug)
+        return dd_fail(DD_EUNSUPPORTED, "aug=%s means nothing to method %s: %s; leave it out", value, m->name,
+                       m->not_aug);
     return m->iterations ? DD_OK : coreset_means(m, axis, value);
 }
 

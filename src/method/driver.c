@@ -119,6 +119,7 @@ static dd_status fit_protocol(dd_driver *d)
 {
     if (d->protocol.own_epochs && d->o.eval_epochs < 0)
         d->protocol.epochs = d->r.epochs > 0 ? d->r.epochs - 1 : d->own_epochs;
+    dd_synset_classify(d->r.syn);
     return dd_protocol_fit(&d->protocol, d->r.syn);
 }
 
@@ -142,7 +143,8 @@ static dd_status evaluate_now(dd_driver *d)
     const bool test = d->o.paper_compatible;
     DD_TRY(fit_protocol(d));
     expect_epochs(d, 1);
-    const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images, dd_set_labels(d->r.syn),
+    const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images,
+                                    dd_synset_labels(d->r.syn, d->protocol.kernel[0] != 0),
                                     test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval,
                                     &d->protocol, 1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d);
     expect_epochs(d, 0);
@@ -331,8 +333,8 @@ static dd_status judge(dd_driver *d)
     DD_TRY(fit_protocol(d));
     expect_epochs(d, d->o.eval_repeats * (d->o.baselines ? 2 : 1));
     DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, &d->r.syn->images,
-                       dd_set_labels(d->r.syn), &d->data->test, NULL, 0, &d->protocol, d->o.eval_repeats, key,
-                       evaluating, d));
+                       dd_synset_labels(d->r.syn, d->protocol.kernel[0] != 0), &d->data->test, NULL, 0, &d->protocol,
+                       d->o.eval_repeats, key, evaluating, d));
     if (!d->o.baselines) return DD_OK;
     d->eval_first = d->eval_of / 2;
     return dd_evaluate_random(&d->result->random, d->r.backend, d->o.net, d->data, d->items, d->nitems, d->o.ipc,

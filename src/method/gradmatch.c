@@ -118,7 +118,7 @@ dd_status dd_gradmatch_settle(dd_run *r, void *state)
 static dd_status open_fit(dd_run *r, dd_gradmatch *m)
 {
     const dd_trainer_opts o = {.aug = r->aug};
-    const dd_fit_source src = {.images = &r->syn->images, .labels = dd_set_labels(r->syn), .n = r->syn->m};
+    const dd_fit_source src = {.images = &r->syn->images, .labels = dd_synset_labels(r->syn, false), .n = r->syn->m};
     dd_trainer *t = NULL;
     DD_TRY(dd_trainer_new(&t, r->backend, r->net, &o));
     return dd_fit_init(&m->fit, t, r->data, src, r->data->c * r->data->h * r->data->w,

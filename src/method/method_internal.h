@@ -27,15 +27,17 @@ typedef struct dd_run {
     const dd_net *net;
     dd_backend *backend;
     dd_aug aug;
-    bool learned;     /* the labels are the method's to improve: r->syn->soft_labels */
-    dd_key key;       /* of the run: dd_key_at(key, purpose, index) */
-    bool skipped;     /* by iterate: this iteration changed nothing, so its loss says nothing about the set */
-    int64_t batch;    /* that the method trains networks in, which protocol "adam" repeats; 0: no opinion; for settle */
-    int64_t epochs;   /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
-    double momentum;  /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
-    double loss;      /* set by iterate */
-    char notice[200]; /* by build: what the caller should know */
-    dd_dtype dtype;   /* of the method's arithmetic: DD_F32, but for comparisons in double */
+    bool learned;   /* the labels are the method's to improve: r->syn->soft_labels */
+    dd_key key;     /* of the run: dd_key_at(key, purpose, index) */
+    bool skipped;   /* by iterate: this iteration changed nothing, so its loss says nothing about the set */
+    int64_t batch;  /* that the method trains networks in, which protocol "adam" repeats; 0: no opinion; for settle */
+    int64_t epochs; /* that a network should be trained for on the set, as the method found; 0: it has no opinion */
+    char kernel[DD_OPT_TEXT]; /* that protocol "krr" judges by, and its regulariser; "": no opinion; for settle */
+    double ridge;
+    double momentum;       /* of a network's few steps on the set, which protocol "steps" repeats; settle may set it */
+    double loss;           /* set by iterate */
+    char notice[200];      /* by build: what the caller should know */
+    dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */
     const dd_given *given; /* NULL in a run */
     /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
      * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build
@@ -44,20 +46,26 @@ typedef struct dd_run {
     int64_t cut[DD_CUTS];
     /* Asked now and then by whatever takes long; false: return dd_run_stopped(). NULL: always on. */
     bool (*going_on)(void *self);
+    void (*tell)(void *self, const char *line); /* one sentence for people; NULL: nobody listens */
     void *self;
 } dd_run;
+
+static inline void dd_run_tell(const dd_run *r, const char *line)
+{
+    if (r->tell) r->tell(r->self, line);
+}
 
 static inline dd_status dd_run_stopped(void)
 {
     return dd_fail(DD_EINTERRUPTED, "stopped on request");
 }
 
-/* The labels that networks are trained on: soft where there are any. Borrowed. */
-const dd_tensor *dd_set_labels(const dd_synset *s);
 /* x [n] becomes its softmax. */
 void dd_softmax_row(float *x, int64_t n);
 /* Gives r->syn soft labels, one-hot at first. For settle. */
 dd_status dd_run_soften(dd_run *r);
+/* Those become targets of a regression, less 1/C. For settle. */
+void dd_run_center(dd_run *r);
 
 /* Memory that a checkpoint must hold beside the images: momentum buffers and the like. */
 typedef struct dd_saved {
@@ -77,7 +85,8 @@ typedef struct dd_method {
     const char *cost, *memory; /* what a step takes, what memory grows with; one phrase each */
     /* Why a network with batch norm means nothing to it, "means are taken class by class"; NULL: it means something. */
     const char *not_batch;
-    const char *labels; /* "hard|soft|learned" or what of it means something, its own choice first; NULL: hard only */
+    const char *not_aug; /* why augmentation means nothing to it; NULL: it means something */
+    const char *labels;  /* "hard|soft|learned" or what of it means something, its own choice first; NULL: hard only */
     const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what
      * means nothing. What it leaves in the options is what config.json records. It may give the set soft labels and

@@ -215,14 +215,9 @@ int dd_set_parts(dd_synset *s, dd_saved out[DD_PARTS])
 {
     int n = 0;
     out[n++] = (dd_saved){"images", &s->images};
-    if (s->soft_labels.data) out[n++] = (dd_saved){"soft_labels", &s->soft_labels};
+    if (s->soft_labels.data) out[n++] = (dd_saved){s->targets ? "targets" : "soft_labels", &s->soft_labels};
     if (s->lr.data) out[n++] = (dd_saved){"lr", &s->lr};
     return n;
-}
-
-const dd_tensor *dd_set_labels(const dd_synset *s)
-{
-    return s->soft_labels.data ? &s->soft_labels : &s->labels;
 }
 
 void dd_softmax_row(float *x, int64_t n)
@@ -241,6 +236,27 @@ dd_status dd_run_soften(dd_run *r)
     memset(s->soft_labels.data, 0, dd_tensor_bytes(&s->soft_labels));
     for (int64_t i = 0; i < s->m; i++) dd_f32(&s->soft_labels)[i * s->classes + dd_i32(&s->labels)[i]] = 1;
     return DD_OK;
+}
+
+void dd_run_center(dd_run *r)
+{
+    dd_synset *s = r->syn;
+    for (int64_t i = 0; i < s->m * s->classes; i++) dd_f32(&s->soft_labels)[i] -= 1.0f / (float)s->classes;
+    s->targets = true;
+}
+
+static void tell(void *self, const char *line)
+{
+    const dd_driver *d = self;
+    if (d->o.log) d->o.log(d->o.self, line);
+}
+
+/* Judged as the method would have it. */
+static void own_kernel(dd_driver *d)
+{
+    if (!d->protocol.kernel[0] || !d->r.kernel[0]) return;
+    snprintf(d->protocol.kernel, sizeof d->protocol.kernel, "%s", d->r.kernel);
+    d->protocol.ridge = d->r.ridge;
 }
 
 static dd_status open_run(dd_driver *d)
@@ -264,6 +280,7 @@ static dd_status open_run(dd_driver *d)
     d->r.learned = strcmp(d->o.labels, "learned") == 0;
     d->r.dtype = DD_F32;
     d->r.going_on = dd_driver_going_on;
+    d->r.tell = tell;
     d->r.self = d;
     d->r.net = d->net;
     d->r.key = dd_key_at(dd_key_seed((uint64_t)d->o.seed), "run", 0);
@@ -271,6 +288,7 @@ static dd_status open_run(dd_driver *d)
     for (int64_t i = 0; i < d->r.syn->m; i++) dd_i32(&d->r.syn->labels)[i] = (int32_t)(i / d->o.ipc);
     if (strcmp(d->o.labels, "hard") != 0) DD_TRY(dd_run_soften(&d->r));
     if (d->method->settle) DD_TRY(d->method->settle(&d->r, d->state));
+    own_kernel(d);
     DD_TRY(dd_protocol_fit(&d->protocol, d->r.syn));
     if (d->protocol.in_steps) d->protocol.momentum = d->r.momentum;
     if (d->protocol.own_epochs && d->r.batch) d->protocol.batch = d->r.batch;

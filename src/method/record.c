@@ -186,8 +186,10 @@ static void protocol(dd_str *s, const dd_protocol *p)
 {
     dd_str_addf(s,
                 ",\n  \"protocol\": {\"name\": \"%s\", \"epochs\": %" PRId64 ", \"batch\": %" PRId64
-                ", \"lr\": %.17g, \"momentum\": %.17g, \"weight_decay\": %.17g, \"aug\": \"%s\"}",
+                ", \"lr\": %.17g, \"momentum\": %.17g, \"weight_decay\": %.17g, \"aug\": \"%s\"",
                 p->name, p->epochs, p->batch, p->lr, p->momentum, p->weight_decay, p->aug);
+    if (p->kernel[0]) dd_str_addf(s, ", \"kernel\": \"%s\", \"ridge\": %.17g", p->kernel, p->ridge);
+    dd_str_add(s, "}");
 }
 
 /* Options that a memory limit lowered: with these values the run repeats without one. */

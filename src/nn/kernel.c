@@ -125,6 +125,11 @@ const char *dd_kernel_spec(const dd_kernel *k)
     return k->spec;
 }
 
+dd_image dd_kernel_image(const dd_kernel *k)
+{
+    return k->image;
+}
+
 int64_t dd_kernel_cells(const dd_kernel *k)
 {
     const int64_t pixels = k->image.h * k->image.w;

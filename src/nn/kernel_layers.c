@@ -65,26 +65,25 @@ void dd_cov_conv(dd_covariances *s)
 }
 
 /* k of variances a and b, which grow to its shape, becomes that of the ReLUs; *slope is E[relu' relu']. Where `equal`
- * is not 0 the two are one variable: k = a = b. */
+ * is not 0 the two are one variable, k = a = b. Where they are as good as that, as between equal patches of two images,
+ * what is singular in the derivatives cancels or counts for nothing, and is left out likewise. */
 static dd_val relu(const dd_covariances *s, dd_val k, dd_val a, dd_val b, dd_val equal, dd_val *slope)
 {
     dd_graph *g = s->g;
     const dd_shape shape = dd_shape_of(g, k);
-    const double most = s->dtype == DD_F64 ? 1 - 1e-14 : 1 - 1e-6, least = s->dtype == DD_F64 ? 1e-200 : 1e-20;
-    const dd_val one = dd_const(g, s->dtype, least);
-    const dd_val size = dd_mul(g, dd_sqrt(g, dd_max(g, a, one)), dd_sqrt(g, dd_max(g, b, one)));
-    const dd_val p = dd_expand(g, size, shape), u = dd_div(g, k, p), top = dd_full(g, s->dtype, shape, most);
+    const bool wide = s->dtype == DD_F64;
+    const dd_val least = dd_const(g, s->dtype, wide ? 1e-200 : 1e-20);
+    const dd_val top = dd_full(g, s->dtype, shape, wide ? 1 - 1e-14 : 1 - 3e-7);
+    const dd_val size = dd_mul(g, dd_sqrt(g, dd_max(g, a, least)), dd_sqrt(g, dd_max(g, b, least)));
+    const dd_val p = dd_expand(g, size, shape), u = dd_div(g, k, p);
     const dd_val cosine = dd_neg(g, dd_max(g, dd_neg(g, dd_max(g, u, dd_neg(g, top))), dd_neg(g, top)));
     const dd_val sine = dd_sqrt(g, dd_addc(g, dd_neg(g, dd_square(g, cosine)), 1));
-    dd_val d = dd_addc(g, dd_scale(g, dd_acos(g, cosine), -1 / (2 * PI)), 0.5);
-    dd_val y = dd_add(g, dd_scale(g, dd_mul(g, p, sine), 1 / (2 * PI)), dd_mul(g, d, k));
-    if (equal.id) {
-        const dd_val at = dd_expand(g, equal, shape);
-        y = dd_select(g, at, dd_scale(g, k, 0.5), y);
-        d = dd_select(g, at, dd_full(g, s->dtype, shape, 0.5), d);
-    }
-    *slope = d;
-    return y;
+    const dd_val d = dd_addc(g, dd_scale(g, dd_acos(g, cosine), -1 / (2 * PI)), 0.5);
+    const dd_val y = dd_add(g, dd_scale(g, dd_mul(g, p, sine), 1 / (2 * PI)), dd_mul(g, d, k));
+    dd_val at = dd_lt(g, top, u);
+    if (equal.id) at = dd_max(g, at, dd_expand(g, equal, shape));
+    *slope = dd_select(g, at, dd_full(g, s->dtype, shape, 0.5), d);
+    return dd_select(g, at, dd_scale(g, k, 0.5), y);
 }
 
 /* The diagonal [n,h,w] of [n,h,w,h,w]. */

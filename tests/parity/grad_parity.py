@@ -24,6 +24,7 @@ except ImportError as e:
     print(f"skipped: {e}")
     sys.exit(77)
 
+import kernels
 from model import ConvNet, Relu, augment, draw_augmentation, read_tensors, write_tensors
 
 LIMITS = {"float32": 1e-4, "float64": 1e-9, "difference": 1e-6}
@@ -205,7 +206,24 @@ def cafe(p, t, relu):
     return loss + 0.01 * torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
 
 
-# loss: the objective; told: how attar is; words: augmentation; steps, batch: of unrolled training; labels: how learned
+def kernel_of(name, kernel, labels=None, more=(), **counts):
+    """KIP's loss by a kernel of kernels.py."""
+
+    def loss(p, t, relu):
+        share = 1 / p.classes
+        y = t["labels"] if "labels" in t else p.hard(t["syn"].dtype, p.ipc) - share
+        kss, kts = (kernel(a, t["syn"], a is t["syn"]) for a in (t["syn"], t["real"]))
+        n = len(kss)
+        a = kss + 1e-3 * kss.trace() / n * torch.eye(n, dtype=kss.dtype)
+        target = p.hard(t["syn"].dtype, len(t["real"]) // p.classes) - share
+        return (kts @ torch.linalg.solve(a, y) - target).square().mean() / 2
+
+    told = ["--method", "kip", "--set", f"kernel={name}", "--set", "ridge=0.001", *more]
+    told += ["--set", "labels=learned"] if labels else []
+    return {"loss": loss, "told": told} | counts | ({"labels": labels} if labels else {})
+
+
+# loss: the objective; real: images a class; told: how attar is; words: augmentation; steps, batch: of unrolled training; labels: how learned
 METHODS = {
     "dm": {"loss": dm, "told": ["--method", "dm"], "words": DSA},
     "cafe": {"loss": cafe, "told": ["--method", "cafe"]},
@@ -231,6 +249,12 @@ METHODS = {
     "ld-ridge": {"loss": regression, "steps": 1, "batch": 15, "rate": 0, "labels": "raw", "labels only": True,
                  "told": ["--method", "ld", "--set", "batch_syn=15", "--set", "form=ridge", "--set", "ridge=2",
                           "--set", "mix=0.3"]},
+    "kip-fc1": kernel_of("fc:depth=1", lambda a, b, same: kernels.fc(a, b, 1, same), labels="raw"),
+    "kip-fc3": kernel_of("fc:depth=3", lambda a, b, same: kernels.fc(a, b, 3, same)),
+    "kip-conv": kernel_of("conv:depth=2,pool=none", lambda a, b, same: kernels.conv(a, b, 2, False, same), real=2),
+    "kip-pool": kernel_of("conv:depth=2", lambda a, b, same: kernels.conv(a, b, 2, True, same), labels="raw", real=2),
+    "kip-blocks": kernel_of("conv:depth=2", lambda a, b, same: kernels.conv(a, b, 2, True, same), labels="raw", real=2,
+                            more=["--set", "memory=20"]),
 }
 
 
@@ -324,7 +348,7 @@ def main():
             for draw in range(args.draws):
                 rng = np.random.default_rng([draw, len(name)])
                 pick = rng.permutation(40)
-                real, syn = images[:, pick[:24]], images[:, pick[24:26]]
+                real, syn = images[:, pick[: method.get("real", 24)]], images[:, pick[24:26]]
                 for net, dtype, backend in ((wide, "float32", "cpu"), (narrow, "float64", "ref")):
                     p = Problem(real, syn, net, method, rng)
                     error, k = compare(args.attar, p, dtype, backend, folder)

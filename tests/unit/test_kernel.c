@@ -5,6 +5,7 @@
 #include "attar/kernel.h"
 #include "attar/program.h"
 #include "base/memory.h"
+#include "nn/kernel_blocks.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -293,6 +294,47 @@ static void gradients(void **state)
         }
 }
 
+/* The matrix and the gradient of its product with numbers, in blocks of several sizes: the same as at once. */
+static void blocks(void **state)
+{
+    static const int64_t memory[] = {0, 100000, 20000, 3000, 1};
+    const dd_shape sx = DD_SHAPE(5, 2, 4, 4), sy = DD_SHAPE(7, 2, 4, 4);
+    (void)state;
+    for (int same = 0; same < 2; same++) {
+        const int64_t m = same ? 5 : 7;
+        dd_kernel *k = NULL;
+        dd_backend *b = NULL;
+        dd_tensor x = tensor(DD_F64, sx), y = tensor(DD_F64, sy), d = tensor(DD_F64, DD_SHAPE(5, m));
+        dd_tensor first = tensor(DD_F64, DD_SHAPE(5, m)), whole = tensor(DD_F64, sx);
+        fill(&x, 1);
+        fill(&y, 2);
+        fill(&d, 3);
+        ok(dd_kernel_open(&k, "conv:depth=1", (dd_image){2, 4, 4}));
+        ok(dd_backend_open(&b, "cpu", 2));
+        for (size_t i = 0; i < DD_LEN(memory); i++) {
+            dd_kernel_blocks *e = NULL;
+            dd_tensor out = tensor(DD_F64, DD_SHAPE(5, m)), dx = tensor(DD_F64, sx);
+            ok(dd_kernel_blocks_new(&e, b, k, DD_F64, 5, m, memory[i], true));
+            memset(dx.data, 0, dd_tensor_bytes(&dx));
+            ok(dd_kernel_blocks_run(e, &x, same ? NULL : &y, &out));
+            ok(dd_kernel_blocks_slope(e, &x, same ? NULL : &y, &d, &dx));
+            if (i == 0) {
+                ok(dd_tensor_copy(&first, &out));
+                ok(dd_tensor_copy(&whole, &dx));
+            }
+            for (int64_t j = 0; j < 5 * m; j++) assert_true(fabs(at(&out, j) - at(&first, j)) < 1e-12);
+            for (int64_t j = 0; j < dd_shape_count(sx); j++) assert_true(fabs(at(&dx, j) - at(&whole, j)) < 1e-12);
+            dd_kernel_blocks_free(e);
+            dd_tensor_fini(&out);
+            dd_tensor_fini(&dx);
+        }
+        dd_tensor *const all[] = {&x, &y, &d, &first, &whole};
+        for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+        dd_backend_close(b);
+        dd_kernel_close(k);
+    }
+}
+
 static void refusals(void **state)
 {
     dd_kernel *k = NULL;
@@ -315,6 +357,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(fully_connected),   cmocka_unit_test(convolutional),
                                        cmocka_unit_test(a_set_with_itself), cmocka_unit_test(places_apart),
-                                       cmocka_unit_test(gradients),         cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(gradients),         cmocka_unit_test(blocks),
+                                       cmocka_unit_test(refusals)};
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }

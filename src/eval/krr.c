@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How good is a small set for the kernel of an infinitely wide network: ridge regression on it, the largest prediction
+ * decides. Knows nn, data, tensor, base. */
+#include "eval/krr.h"
+
+#include "base/memory.h"
+#include "nn/kernel_blocks.h"
+#include "nn/krr.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { MEMORY = 512 << 20, TESTS = 1000, TRIES = 8 };
+
+typedef struct krr {
+    const dd_dataset *d;
+    const dd_protocol *p;
+    dd_backend *b;
+    dd_kernel *kernel;
+    int64_t m, classes;
+    dd_tensor wide, y, kss, weights, ridge; /* F64 [m,C,H,W] [m,classes] [m,m] [m,classes] scalar */
+} krr;
+
+static void close_all(krr *j)
+{
+    dd_tensor *const all[] = {&j->wide, &j->y, &j->kss, &j->weights, &j->ridge};
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    dd_kernel_close(j->kernel);
+}
+
+static dd_status allocate(krr *j, const dd_tensor *images)
+{
+    DD_TRY(dd_tensor_init(&j->wide, DD_F64, images->shape));
+    DD_TRY(dd_tensor_init(&j->y, DD_F64, DD_SHAPE(j->m, j->classes)));
+    DD_TRY(dd_tensor_init(&j->kss, DD_F64, DD_SHAPE(j->m, j->m)));
+    DD_TRY(dd_tensor_init(&j->weights, DD_F64, j->y.shape));
+    return dd_tensor_init(&j->ridge, DD_F64, DD_SCALAR);
+}
+
+/* Hard labels become one-hot less 1/C. Of what is given as numbers, a constant would change no decision. */
+static void targets(krr *j, const dd_tensor *labels)
+{
+    for (int64_t i = 0; i < j->m; i++)
+        for (int64_t c = 0; c < j->classes; c++)
+            dd_f64(&j->y)[i * j->classes + c] = labels->dtype == DD_F32
+                                                    ? (double)dd_f32(labels)[i * j->classes + c]
+                                                    : (double)(dd_i32(labels)[i] == c) - 1 / (double)j->classes;
+}
+
+/* With ten times the regulariser as often as there is no factor. */
+static dd_status solve(krr *j)
+{
+    dd_graph *g = dd_graph_new();
+    dd_program *p = NULL;
+    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_output(g, "w",
+              dd_krr_weights(g, dd_input(g, "k", DD_F64, j->kss.shape), dd_input(g, "y", DD_F64, j->y.shape),
+                             dd_input(g, "ridge", DD_F64, DD_SCALAR)));
+    dd_status s = dd_compile(&p, g, j->b);
+    dd_graph_free(g);
+    if (s == DD_OK) s = dd_bind(p, "k", &j->kss);
+    if (s == DD_OK) s = dd_bind(p, "y", &j->y);
+    if (s == DD_OK) s = dd_bind(p, "ridge", &j->ridge);
+    if (s == DD_OK) s = dd_bind(p, "w", &j->weights);
+    dd_f64(&j->ridge)[0] = j->p->ridge;
+    if (s == DD_OK) s = dd_exec(p);
+    for (int i = 0; i < TRIES && s == DD_ENUMERIC; i++) {
+        dd_f64(&j->ridge)[0] *= 10;
+        s = dd_exec(p);
+    }
+    dd_program_free(p);
+    return s;
+}
+
+static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
+{
+    dd_kernel_blocks *e = NULL;
+    DD_TRY(dd_kernel_open(&j->kernel, j->p->kernel, (dd_image){j->d->c, j->d->h, j->d->w}));
+    DD_TRY(allocate(j, images));
+    for (int64_t i = 0; i < dd_shape_count(images->shape); i++) dd_f64(&j->wide)[i] = (double)dd_f32(images)[i];
+    targets(j, labels);
+    DD_TRY(dd_kernel_blocks_new(&e, j->b, j->kernel, DD_F64, j->m, j->m, MEMORY, false));
+    const dd_status s = dd_kernel_blocks_run(e, &j->wide, NULL, &j->kss);
+    dd_kernel_blocks_free(e);
+    DD_TRY(s);
+    return solve(j);
+}
+
+/* Images of the listed n that are decided right. k [m,TESTS] */
+static int64_t right(const krr *j, const dd_split *split, const int32_t *items, int64_t n, const dd_tensor *k)
+{
+    int64_t count = 0;
+    for (int64_t t = 0; t < n; t++) {
+        int64_t best = 0;
+        double most = 0;
+        for (int64_t c = 0; c < j->classes; c++) {
+            double p = 0;
+            for (int64_t i = 0; i < j->m; i++)
+                p += (double)dd_f32(k)[i * TESTS + t] * dd_f64(&j->weights)[i * j->classes + c];
+            if (c > 0 && !(p > most)) continue;
+            best = c;
+            most = p;
+        }
+        count += dd_i32(&split->labels)[items[t]] == best;
+    }
+    return count;
+}
+
+static dd_status test(const krr *j, dd_kernel_blocks *e, const dd_tensor *images, const dd_split *split,
+                      const int32_t *items, int64_t nitems, dd_tensor *x, dd_tensor *k, double *accuracy)
+{
+    int32_t list[TESTS];
+    int64_t count = 0;
+    for (int64_t at = 0; at < nitems; at += TESTS) {
+        const int64_t n = nitems - at < TESTS ? nitems - at : TESTS;
+        for (int64_t i = 0; i < n; i++) list[i] = items ? items[at + i] : (int32_t)(at + i);
+        dd_data_batch(j->d, split, list, n, dd_f32(x));
+        DD_TRY(dd_kernel_blocks_run(e, images, x, k));
+        count += right(j, split, list, n, k);
+    }
+    *accuracy = (double)count / (double)nitems;
+    return DD_OK;
+}
+
+static dd_status judge(krr *j, const dd_tensor *images, const dd_split *split, const int32_t *items, int64_t nitems,
+                       double *accuracy)
+{
+    dd_kernel_blocks *e = NULL;
+    dd_tensor x = {0}, k = {0};
+    dd_status s = dd_tensor_init(&x, DD_F32, DD_SHAPE(TESTS, j->d->c, j->d->h, j->d->w));
+    if (s == DD_OK) s = dd_tensor_init(&k, DD_F32, DD_SHAPE(j->m, TESTS));
+    if (s == DD_OK) s = dd_kernel_blocks_new(&e, j->b, j->kernel, DD_F32, j->m, TESTS, MEMORY, false);
+    if (s == DD_OK) s = test(j, e, images, split, items, nitems, &x, &k, accuracy);
+    dd_kernel_blocks_free(e);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&k);
+    return s;
+}
+
+dd_status dd_krr_accuracy(double *accuracy, dd_backend *b, const dd_dataset *d, const dd_tensor *images,
+                          const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
+                          const dd_protocol *p)
+{
+    krr j = {.d = d, .p = p, .b = b, .m = images->shape.dim[0], .classes = d->classes};
+    dd_status s = fit(&j, images, labels);
+    if (s == DD_OK) s = judge(&j, images, split, items, nitems, accuracy);
+    close_all(&j);
+    return s;
+}

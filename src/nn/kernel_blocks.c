@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Kernel matrices block by block. Every block has one of two sizes, so two programs do: pairs of images of two sets,
+ * and images of one set among themselves, whose diagonal is exact. What a block at the edge has too much is computed
+ * from what was there before and not looked at. Knows graph, exec, base. */
+#include "nn/kernel_blocks.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+/* x [n,..], y [m,..]; k [n,m] what is computed; d [n,m] and dx where slopes are asked for. */
+typedef struct block {
+    dd_program *run, *slope;
+    dd_tensor x, y, k, d, dx;
+} block;
+
+struct dd_kernel_blocks {
+    dd_backend *backend;
+    const dd_kernel *kernel;
+    dd_dtype dtype;
+    dd_image image;
+    int64_t rows, columns; /* of a block */
+    bool slopes;
+    block pair, own; /* own: columns x columns */
+};
+
+static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, bool own, bool slope)
+{
+    dd_graph *g = dd_graph_new();
+    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    const dd_val x = dd_input(g, "x", e->dtype, w->x.shape), y = own ? x : dd_input(g, "y", e->dtype, w->y.shape);
+    const dd_val k = dd_kernel_apply(g, e->kernel, x, y);
+    dd_val dx;
+    if (slope) {
+        dd_grad(g, dd_dot(g, dd_input(g, "d", e->dtype, w->d.shape), k), 1, &x, &dx);
+        dd_output(g, "dx", dx);
+    } else {
+        dd_output(g, "k", k);
+    }
+    const dd_status s = dd_compile(out, g, e->backend);
+    dd_graph_free(g);
+    DD_TRY(s);
+    DD_TRY(dd_bind(*out, "x", &w->x));
+    if (!own) DD_TRY(dd_bind(*out, "y", &w->y));
+    if (!slope) return dd_bind(*out, "k", &w->k);
+    DD_TRY(dd_bind(*out, "d", &w->d));
+    return dd_bind(*out, "dx", &w->dx);
+}
+
+static dd_status block_open(dd_kernel_blocks *e, block *w, int64_t n, int64_t m, bool own)
+{
+    const dd_image im = e->image;
+    const dd_shape sx = DD_SHAPE(n, im.c, im.h, im.w), sy = DD_SHAPE(m, im.c, im.h, im.w);
+    DD_TRY(dd_tensor_init(&w->x, e->dtype, sx));
+    DD_TRY(dd_tensor_init(&w->k, e->dtype, DD_SHAPE(n, m)));
+    if (!own) DD_TRY(dd_tensor_init(&w->y, e->dtype, sy));
+    if (e->slopes) {
+        DD_TRY(dd_tensor_init(&w->d, e->dtype, DD_SHAPE(n, m)));
+        DD_TRY(dd_tensor_init(&w->dx, e->dtype, sx));
+        DD_TRY(compile(e, &w->slope, w, own, true));
+    }
+    return compile(e, &w->run, w, own, false);
+}
+
+static void block_close(block *w)
+{
+    dd_tensor *const all[] = {&w->x, &w->y, &w->k, &w->d, &w->dx};
+    dd_program_free(w->run);
+    dd_program_free(w->slope);
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+}
+
+/* Tensors of a pair's cells that live at once, about; the more where a gradient holds those of all layers. */
+enum { LIVE = 6, LIVE_SLOPE = 30 };
+
+static void choose_sizes(dd_kernel_blocks *e, int64_t n, int64_t m, int64_t memory)
+{
+    const double size = e->dtype == DD_F64 ? 8 : 4, live = e->slopes ? LIVE_SLOPE : LIVE;
+    const double pairs = memory > 0 ? (double)memory / (size * live * (double)dd_kernel_cells(e->kernel)) : HUGE_VAL;
+    e->columns = m;
+    while (e->columns > 1 && (double)e->columns * (double)e->columns > pairs) e->columns = (e->columns + 1) / 2;
+    e->rows = pairs >= (double)n * (double)e->columns ? n : (int64_t)(pairs / (double)e->columns);
+    if (e->rows < 1) e->rows = 1;
+}
+
+dd_status dd_kernel_blocks_new(dd_kernel_blocks **out, dd_backend *b, const dd_kernel *k, dd_dtype t, int64_t n,
+                               int64_t m, int64_t memory, bool slopes)
+{
+    *out = NULL;
+    dd_kernel_blocks *e = dd_alloc(1, sizeof *e);
+    if (!e) return dd_fail(DD_ENOMEM, "out of memory for a kernel matrix");
+    e->backend = b;
+    e->kernel = k;
+    e->dtype = t;
+    e->image = dd_kernel_image(k);
+    e->slopes = slopes;
+    choose_sizes(e, n, m, memory);
+    *out = e;
+    return DD_OK;
+}
+
+void dd_kernel_blocks_free(dd_kernel_blocks *e)
+{
+    if (!e) return;
+    block_close(&e->pair);
+    block_close(&e->own);
+    dd_free(e);
+}
+
+/* Rows at .. at+n-1 of t to the first of w. */
+static void rows_in(dd_tensor *w, const dd_tensor *t, int64_t at, int64_t n)
+{
+    const size_t row = dd_tensor_bytes(t) / (size_t)t->shape.dim[0];
+    memcpy(w->data, (const char *)t->data + (size_t)at * row, (size_t)n * row);
+}
+
+/* Where a block lies: rows i .. i+n-1, columns j .. j+m-1. */
+typedef struct place {
+    int64_t i, n, j, m;
+} place;
+
+static void block_out(const block *w, const place *p, dd_tensor *out)
+{
+    const size_t size = dd_dtype_size(out->dtype), from = (size_t)w->k.shape.dim[1], to = (size_t)out->shape.dim[1];
+    for (int64_t i = 0; i < p->n; i++)
+        memcpy((char *)out->data + ((size_t)(p->i + i) * to + (size_t)p->j) * size,
+               (const char *)w->k.data + (size_t)i * from * size, (size_t)p->m * size);
+}
+
+static double element(const dd_tensor *t, int64_t i)
+{
+    return t->dtype == DD_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
+}
+
+/* What is beside the block asks for nothing. Within one set a pair comes twice, with the roles exchanged; the block
+ * stands for both. */
+static void block_in(block *w, const place *p, const dd_tensor *d, bool twice)
+{
+    const int64_t to = w->d.shape.dim[1], from = d->shape.dim[1];
+    memset(w->d.data, 0, dd_tensor_bytes(&w->d));
+    for (int64_t i = 0; i < p->n; i++)
+        for (int64_t j = 0; j < p->m; j++) {
+            const double other = twice ? element(d, (p->j + j) * from + p->i + i) : 0;
+            const double v = element(d, (p->i + i) * from + p->j + j) + other;
+            if (w->d.dtype == DD_F64)
+                dd_f64(&w->d)[i * to + j] = v;
+            else
+                dd_f32(&w->d)[i * to + j] = (float)v;
+        }
+}
+
+static void add_rows(dd_tensor *to, int64_t at, int64_t n, const dd_tensor *from)
+{
+    const int64_t row = dd_shape_count(to->shape) / to->shape.dim[0];
+    for (int64_t i = 0; i < n * row; i++)
+        if (to->dtype == DD_F64)
+            dd_f64(to)[at * row + i] += dd_f64(from)[i];
+        else
+            dd_f32(to)[at * row + i] += dd_f32(from)[i];
+}
+
+/* What is asked for: all of K(x,y) in out, or with d the gradient dx. y NULL: of K(x,x). */
+typedef struct task {
+    dd_kernel_blocks *e;
+    const dd_tensor *x, *y, *d;
+    dd_tensor *out, *dx;
+} task;
+
+static dd_status do_block(const task *t, block *w, const place *p)
+{
+    dd_kernel_blocks *e = t->e;
+    const bool own = w == &e->own;
+    if (!w->run) DD_TRY(block_open(e, w, own ? e->columns : e->rows, e->columns, own));
+    rows_in(&w->x, t->x, p->i, p->n);
+    if (!own) rows_in(&w->y, t->y ? t->y : t->x, p->j, p->m);
+    if (!t->d) {
+        DD_TRY(dd_exec(w->run));
+        block_out(w, p, t->out);
+        return DD_OK;
+    }
+    block_in(w, p, t->d, !own && !t->y);
+    DD_TRY(dd_exec(w->slope));
+    add_rows(t->dx, p->i, p->n, &w->dx);
+    return DD_OK;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The columns of p in rows from .. to-1. */
+static dd_status strip(const task *t, place p, int64_t from, int64_t to)
+{
+    for (p.i = from; p.i < to; p.i += t->e->rows) {
+        p.n = least(t->e->rows, to - p.i);
+        DD_TRY(do_block(t, &t->e->pair, &p));
+    }
+    return DD_OK;
+}
+
+static dd_status all_blocks(const task *t)
+{
+    const int64_t n = t->x->shape.dim[0], m = t->y ? t->y->shape.dim[0] : n;
+    for (int64_t j = 0; j < m; j += t->e->columns) {
+        place p = {.j = j, .m = least(t->e->columns, m - j)};
+        if (t->y) {
+            DD_TRY(strip(t, p, 0, n));
+            continue;
+        }
+        p.i = j;
+        p.n = p.m;
+        DD_TRY(do_block(t, &t->e->own, &p));
+        DD_TRY(strip(t, p, 0, j));
+        DD_TRY(strip(t, p, j + p.m, n));
+    }
+    return DD_OK;
+}
+
+dd_status dd_kernel_blocks_run(dd_kernel_blocks *e, const dd_tensor *x, const dd_tensor *y, dd_tensor *out)
+{
+    return all_blocks(&(task){.e = e, .x = x, .y = y, .out = out});
+}
+
+dd_status dd_kernel_blocks_slope(dd_kernel_blocks *e, const dd_tensor *x, const dd_tensor *y, const dd_tensor *d,
+                                 dd_tensor *dx)
+{
+    return all_blocks(&(task){.e = e, .x = x, .y = y, .d = d, .dx = dx});
+}

@@ -1,0 +1,88 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Kernels: distilling by one, evaluating by it and by others, sets with targets of a regression, matrices in files.
+. "$(dirname "$0")/lib.sh"
+
+kip="distill --method kip --data digits --ipc 1 --iterations 60 --seed 3 --threads 1 --quiet"
+works 'by kernel regression' $kip --out hard
+"$ATTAR" $kip --set labels=learned --out learned --json >out 2>err || fail "learned labels: $(cat err)"
+works 'matches the recorded result' eval hard
+works 'protocol dc' eval learned --protocol dc --epochs 2 --repeats 1 --net convnet:depth=1,width=8
+works 'targets of a regression' info learned
+works 'fc:depth=2' eval learned --kernel FC-2
+python3 - hard/set.json learned/set.json <<'PY' || fail 'the recorded results are worse than a kernel regression should be'
+import json, sys
+for path in sys.argv[1:]:
+    with open(path) as f:
+        s = json.load(f)
+    assert s["result"]["mean"] > 0.85 > 0.75 > s["random_real"]["mean"], s["result"]
+    assert s["protocol"]["kernel"].startswith("fc:depth=1,"), s["protocol"]
+PY
+
+# blocks of kernels: the set is the same but for rounding
+conv="distill --method kip --data digits --ipc 1 --iterations 2 --seed 3 --threads 1 --quiet --set kernel=conv:depth=2 --set batch_real=20"
+works 'KIP' $conv --out whole
+works 'KIP' $conv --set memory=8 --out blocks
+works 'kernel 10x10' kernel whole blocks --out k.safetensors --threads 1
+works '"rows": 10' kernel whole --kernel myrtle --out own.safetensors --type float32 --json --threads 1
+python3 - k.safetensors <<'PY' || fail 'the matrix of two equal sets is not symmetric with a large diagonal'
+import json, struct, sys
+b = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", b[:8])[0]
+assert json.loads(b[8 : 8 + n])["kernel"]["shape"] == [10, 10]
+k = struct.unpack("<100d", b[8 + n :])
+assert all(abs(k[10 * i + j] - k[10 * j + i]) < 1e-4 for i in range(10) for j in range(10))
+assert all(k[11 * i] >= max(k[10 * i : 10 * i + 10]) - 1e-6 for i in range(10))
+PY
+
+# label solve: no labels fit all real images better, so the gradient of kip's loss by them is nothing
+mkdir real real/train && works '' distill --method random --data digits --ipc 20 --out drawn --quiet --eval-repeats 1 --eval-epochs 0 --no-baselines --net convnet:depth=1,width=8
+works '' export drawn --to png --out real/train
+cp -r real/train real/test
+works 'LS' distill --method ls --data real --ipc 2 --seed 1 --holdout 0 --out solved --quiet --threads 1
+works '' distill --method random --data real --ipc 20 --holdout 0 --out all --eval-repeats 1 --eval-epochs 0 --no-baselines --net convnet:depth=1,width=8 --quiet
+cat >tensors.py <<'PY'
+import json, struct, sys
+
+def read(path):
+    b = open(path, "rb").read()
+    n = struct.unpack("<Q", b[:8])[0]
+    return {k: (v, b[8 + n :][slice(*v["data_offsets"])]) for k, v in json.loads(b[8 : 8 + n]).items()}
+
+def write(path, tensors):
+    head, body = {}, b""
+    for name, (v, data) in tensors.items():
+        head[name] = {"dtype": v["dtype"], "shape": v["shape"], "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 8)
+    open(path, "wb").write(struct.pack("<Q", len(text)) + text + body)
+PY
+python3 - <<'PY' || fail 'the input of grad'
+from tensors import *
+s, real = read("solved/set.safetensors"), read("all/set.safetensors")
+assert s["targets"][0]["shape"] == [20, 10] and "soft_labels" not in s
+write("at.safetensors", {"syn": s["images"], "labels": s["targets"], "real": real["images"]})
+hard = struct.pack("<200f", *((0.9 if c == i // 2 else -0.1) for i in range(20) for c in range(10)))
+write("off.safetensors", {"syn": s["images"], "labels": (s["targets"][0], hard), "real": real["images"]})
+PY
+for f in at off; do
+    works 'loss' grad --method kip --set labels=learned --ipc 2 --type float64 $f.safetensors $f.out --threads 1
+done
+python3 - <<'PY' || fail 'the gradient at solved labels is not nothing'
+from tensors import *
+size = lambda path: sum(x * x for x in struct.unpack("<200d", read(path)["labels"][1])) ** 0.5
+print(size("at.out"), size("off.out"))
+assert size("at.out") < 1e-3 * size("off.out")
+PY
+
+works 'depth=5|7|10' kernels
+expect 6 'did you mean conv?' $kip --set kernel=cnov --out x
+expect 2 'at least 32 pixels a side' $kip --set kernel=conv:depth=5 --out x
+expect 8 'the kernel sees images as they are' $kip --aug flip --out x
+expect 2 'expected X [Y]' kernel --out x
+expect 2 'needs --out' kernel whole
+expect 2 'cannot go there' kernel k.safetensors --out k.safetensors
+expect 3 'no tensor "images"' kernel k.safetensors --out y.safetensors
+[ ! -e x ] || fail 'a refused run left a folder'
+finish
