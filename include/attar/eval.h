@@ -12,7 +12,7 @@ extern "C" {
 /* The DC protocol (Zhao, Mopuri, Bilen 2021): SGD, momentum 0.9, weight decay 5e-4, batch min(256, M), epochs+1
  * epochs, after the epoch with index epochs/2+1 lr *= 0.1 and the momentum restarts, one test at the end. */
 typedef struct dd_protocol {
-    char name[32];                     /* "dc", "dsa", "mtt", "steps", "adam", "krr" */
+    char name[32];                     /* "dc", "dsa", "mtt", "steps", "adam", "krr", "frepo" */
     int64_t epochs;                    /* E: E+1 epochs are trained; see dd_protocol_named */
     int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
@@ -25,6 +25,9 @@ typedef struct dd_protocol {
      * rate rates[i] on the images i mod ipc of every class, in order, from the network `start` [P] or a fresh one. Both
      * are borrowed. */
     const dd_tensor *rates, *start;
+    /* Where `warmup` is > 0: half the squared error to regression targets, Adam whose learning rate rises over so many
+     * steps and falls to a hundredth along a cosine, and a network without normalisation. */
+    int64_t warmup;
     /* Where `kernel` is not "", ridge regression with that kernel takes the place of networks; see kernel.h. */
     char kernel[DD_OPT_TEXT];
     double ridge;  /* relative to the mean of the kernel's diagonal, 1e-6 */
@@ -34,11 +37,16 @@ typedef struct dd_protocol {
 /* Takes from a set what its protocol wants of it. DD_EINVAL: the set has no learned step sizes. */
 dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s);
 
+/* Whether it is by a squared loss, to which dd_synset_labels gives regression targets. */
+bool dd_protocol_regresses(const dd_protocol *p);
+
 /* "dsa": 1000 epochs, DSA without flip for digit sets. "dc": 300 epochs, 1000 on mnist; augmentation dc:crop_noise for
  * a network with batch norm, else dc:crop_scale_rotate on mnist, else none. "mtt": as dsa, with the set's own learning
  * rate. "steps": a step for each learning rate that the set holds, without momentum or weight decay. "adam": Adam, lr
  * 0.001, batches of 50, as many epochs as the method found best, else 300. "krr": kernel ridge regression, with the
- * kernel FC-1 until another is put there; the same on every repeat. d and net may be NULL: of neither kind.
+ * kernel FC-1 until another is put there; the same on every repeat. "frepo": as FRePo's sets are judged:
+ * squared error, Adam at 0.0003 with warm-up and cosine, 1000 steps for 10 images, 2000 for 100, 5000 up to 500, 10,000
+ * up to 1000, 40,000 beyond, batches of 500, without norm or augmentation. d and net may be NULL: of neither kind.
  * DD_ENOTFOUND names the nearest right name.
  *
  * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen

@@ -18,7 +18,7 @@ typedef struct flags {
 const dd_option dd_eval_flags[] = {
     {"net", DD_OPT_STRING, AT(net), "", 0, 0, "SPEC", "network; the recorded one unless given"},
     {"repeats", DD_OPT_INT, AT(repeats), "3", 1, 64, NULL, "networks trained"},
-    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps|adam|krr",
+    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps|adam|krr|frepo",
      "how they are trained, or krr: regression by kernel; as recorded unless given"},
     {"kernel", DD_OPT_STRING, AT(kernel), "", 0, 0, "SPEC",
      "kernel of protocol krr, such as fc:depth=1; as recorded unless given"},
@@ -206,7 +206,7 @@ static dd_status random_real(job *j, const flags *f, dd_key key)
 static dd_status measure(job *j, const flags *f)
 {
     const dd_key key = dd_key_seed((uint64_t)f->seed);
-    const dd_tensor *labels = dd_synset_labels(j->set, j->protocol.kernel[0] != 0);
+    const dd_tensor *labels = dd_synset_labels(j->set, dd_protocol_regresses(&j->protocol));
     DD_TRY(dd_evaluate(&j->result, j->backend, f->net, j->data, &j->set->images, labels, &j->data->test, NULL, 0,
                        &j->protocol, f->repeats, dd_key_at(key, "eval", 0), NULL, NULL));
     return f->baselines ? random_real(j, f, key) : DD_OK;

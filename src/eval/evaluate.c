@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct job {
@@ -23,12 +24,23 @@ typedef struct job {
     dd_train_fn fn;
     void *self;
     double rate;
+    int64_t steps; /* of one network */
 } job;
 
 static double rate_now(const void *self, int64_t step)
 {
     (void)step;
     return ((const job *)self)->rate;
+}
+
+/* A rise over the warm-up, then a cosine to a hundredth. */
+static double rate_with_warmup(const void *self, int64_t step)
+{
+    const job *j = self;
+    const double up = (double)j->p->warmup, at = (double)step, all = (double)j->steps;
+    if (at < up) return j->rate * at / up;
+    const double way = all > up ? (at - up) / (all - up) : 1;
+    return j->rate * (0.99 * (1 + cos(3.14159265358979323846 * way)) / 2 + 0.01);
 }
 
 static dd_status check_labels(const dd_tensor *labels, int64_t m, int64_t classes)
@@ -105,8 +117,10 @@ static dd_status few_steps(dd_fit *f, job *j, int64_t r, dd_key key, double *los
 
 static dd_status epochs(dd_fit *f, job *j, int64_t r, dd_key key, double *loss)
 {
+    const dd_rate_fn rate = j->p->warmup > 0 ? rate_with_warmup : rate_now;
+    j->steps = (j->p->epochs + 1) * dd_fit_steps(f);
     for (int64_t e = 0; e < j->p->epochs + 1; e++) {
-        DD_TRY(dd_fit_epoch(f, e, rate_now, j, key, loss));
+        DD_TRY(dd_fit_epoch(f, e, rate, j, key, loss));
         DD_TRY(report(j, r, e + 1, *loss, -1));
         if (!isfinite(*loss)) break;
         if (e == j->p->epochs / 2 + 1 && !j->p->adam) {
@@ -176,7 +190,10 @@ static dd_status parse_aug(const char *text, dd_aug *dsa, unsigned *dc)
 
 static dd_status run(dd_eval_result *out, dd_backend *b, const dd_net *net, dd_fit_source src, job *j)
 {
-    dd_trainer_opts o = {.adam = j->p->adam, .momentum = j->p->momentum, .weight_decay = j->p->weight_decay};
+    dd_trainer_opts o = {.adam = j->p->adam,
+                         .squared = j->p->warmup > 0,
+                         .momentum = j->p->momentum,
+                         .weight_decay = j->p->weight_decay};
     dd_trainer *t = NULL;
     dd_fit f = {0};
     unsigned dc;
@@ -189,11 +206,33 @@ static dd_status run(dd_eval_result *out, dd_backend *b, const dd_net *net, dd_f
     return st;
 }
 
+/* A protocol that regresses trains the network without its normalisation, where it has one. */
+static dd_status open_net(dd_net **out, const char *spec, const dd_dataset *d, const dd_protocol *p)
+{
+    const dd_image im = {d->c, d->h, d->w};
+    char plain[DD_OPT_TEXT];
+    if (p->warmup > 0 &&
+        snprintf(plain, sizeof plain, "%s%cnorm=none", spec, strchr(spec, ':') ? ',' : ':') < (int)sizeof plain &&
+        dd_net_open(out, plain, im, d->classes) == DD_OK)
+        return DD_OK;
+    return dd_net_open(out, spec, im, d->classes);
+}
+
+/* Hard labels as targets of a regression: one-hot less 1/C. */
+static dd_status center(dd_tensor *out, const dd_tensor *labels, int64_t classes)
+{
+    const int64_t n = dd_shape_count(labels->shape);
+    DD_TRY(dd_tensor_init(out, DD_F32, DD_SHAPE(n, classes)));
+    for (int64_t i = 0; i < n * classes; i++)
+        dd_f32(out)[i] = (float)((double)(dd_i32(labels)[i / classes] == i % classes) - 1 / (double)classes);
+    return DD_OK;
+}
+
 dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const dd_dataset *d, const dd_tensor *images,
                       const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
                       const dd_protocol *p, int64_t repeats, dd_key key, dd_train_fn fn, void *self)
 {
-    job j = {d, split, items, items ? nitems : split->n, p, repeats, key, fn, self, 0};
+    job j = {d, split, items, items ? nitems : split->n, p, repeats, key, fn, self, 0, 0};
     const double start = dd_now();
     dd_net *n = NULL;
     memset(out, 0, sizeof *out);
@@ -203,15 +242,18 @@ dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const
         out->seconds = dd_now() - start;
         return judged;
     }
-    DD_TRY(dd_net_open(&n, net, (dd_image){d->c, d->h, d->w}, d->classes));
+    DD_TRY(open_net(&n, net, d, p));
     if (p->start && dd_shape_count(p->start->shape) != dd_net_size(n)) {
         const int64_t size = dd_net_size(n);
         dd_net_close(n);
         return dd_fail(DD_EINVAL, "the set was made for a network of %" PRId64 " parameters, %s has %" PRId64,
                        dd_shape_count(p->start->shape), net, size);
     }
-    const dd_fit_source src = {images, labels, NULL, images->shape.dim[0]};
-    const dd_status st = run(out, b, n, src, &j);
+    dd_tensor centred = {0};
+    dd_status st = p->warmup > 0 && labels->dtype == DD_I32 ? center(&centred, labels, d->classes) : DD_OK;
+    const dd_fit_source src = {images, centred.data ? &centred : labels, NULL, images->shape.dim[0]};
+    if (st == DD_OK) st = run(out, b, n, src, &j);
+    dd_tensor_fini(&centred);
     dd_net_close(n);
     out->seconds = dd_now() - start;
     return st;

@@ -236,7 +236,7 @@ static dd_status train_all(job *j)
 
 static dd_status run(job *j, const dd_dataset *d, dd_aug aug)
 {
-    const dd_trainer_opts o = {false, j->o->momentum, j->o->weight_decay, aug, false};
+    const dd_trainer_opts o = {.momentum = j->o->momentum, .weight_decay = j->o->weight_decay, .aug = aug};
     const dd_fit_source all = {NULL, NULL, NULL, d->train.n};
     dd_trainer *t = NULL;
     DD_TRY(claim(j));

@@ -29,7 +29,7 @@ static void dc_augmentation(dd_protocol *p, const dd_dataset *d, const dd_net *n
 
 dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d, const dd_net *net)
 {
-    static const char *const known[] = {"dc", "dsa", "mtt", "steps", "adam", "krr", NULL};
+    static const char *const known[] = {"dc", "dsa", "mtt", "steps", "adam", "krr", "frepo", NULL};
     *out = (dd_protocol){
         .epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 100};
     snprintf(out->name, sizeof out->name, "%s", name);
@@ -50,6 +50,15 @@ dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset
         out->batch = 50;
         return DD_OK;
     }
+    if (!strcmp(name, "frepo")) {
+        out->adam = true;
+        out->warmup = 500;
+        out->lr = 0.0003;
+        out->momentum = out->weight_decay = 0;
+        out->batch = 500;
+        out->epochs = -1; /* by the size of the set: dd_protocol_fit */
+        return DD_OK;
+    }
     if (!strcmp(name, "krr")) {
         snprintf(out->kernel, sizeof out->kernel, "fc:depth=1");
         out->ridge = 1e-6;
@@ -60,8 +69,8 @@ dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset
     if (strcmp(name, "dsa") && !out->own_lr) {
         const char *near = dd_nearest(name, known);
         return dd_fail(DD_ENOTFOUND,
-                       "there is no protocol \"%s\"; the protocols are dc, dsa, mtt, steps, adam and krr%s%s", name,
-                       near ? ", did you mean " : "", near ? near : "");
+                       "there is no protocol \"%s\"; the protocols are dc, dsa, mtt, steps, adam, krr and frepo%s%s",
+                       name, near ? ", did you mean " : "", near ? near : "");
     }
     out->epochs = 1000;
     snprintf(out->aug, sizeof out->aug, "%s",
@@ -69,8 +78,26 @@ dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset
     return DD_OK;
 }
 
+bool dd_protocol_regresses(const dd_protocol *p)
+{
+    return p->kernel[0] || p->warmup > 0;
+}
+
+/* Steps for a set of n images, as FRePo's authors have them. */
+static int64_t steps_for(int64_t n)
+{
+    static const int64_t rows[][2] = {{10, 1000}, {100, 2000}, {500, 5000}, {1000, 10000}};
+    for (size_t i = 0; i < DD_LEN(rows); i++)
+        if (n <= rows[i][0]) return rows[i][1];
+    return 40000;
+}
+
 dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s)
 {
+    if (p->warmup > 0 && p->epochs < 0) {
+        const int64_t batches = (s->m + p->batch - 1) / p->batch;
+        p->epochs = (steps_for(s->m) + batches - 1) / batches - 1;
+    }
     if (!p->own_lr && !p->in_steps) return DD_OK;
     if (!s->lr.data)
         return dd_fail(DD_EINVAL, "protocol %s trains by learned step sizes, and this set has none; use dc or dsa",

@@ -82,7 +82,10 @@ static dd_status fit_all(dd_fit *f, const job *j, dd_tensor *theta, double *accu
 static dd_status run(dd_tensor *theta, double *accuracy, dd_backend *b, const dd_net *net, const dd_dataset *d,
                      dd_fit_source src, const job *j)
 {
-    dd_trainer_opts o = {!strcmp(j->o->optimiser, "adam"), j->o->momentum, j->o->weight_decay, {0}, true};
+    dd_trainer_opts o = {.adam = !strcmp(j->o->optimiser, "adam"),
+                         .momentum = j->o->momentum,
+                         .weight_decay = j->o->weight_decay,
+                         .aug_all = true};
     dd_trainer *t = NULL;
     dd_fit f = {0};
     DD_TRY(dd_aug_parse(&o.aug, j->o->aug));

@@ -144,7 +144,7 @@ static dd_status evaluate_now(dd_driver *d)
     DD_TRY(fit_protocol(d));
     expect_epochs(d, 1);
     const dd_status s = dd_evaluate(&e, d->r.backend, d->o.net, d->data, &d->r.syn->images,
-                                    dd_synset_labels(d->r.syn, d->protocol.kernel[0] != 0),
+                                    dd_synset_labels(d->r.syn, dd_protocol_regresses(&d->protocol)),
                                     test ? &d->data->test : &d->data->train, test ? NULL : d->val, test ? 0 : d->nval,
                                     &d->protocol, 1, dd_key_at(d->r.key, "select", (uint64_t)d->done), evaluating, d);
     expect_epochs(d, 0);
@@ -299,7 +299,7 @@ static dd_status iterate(dd_driver *d)
     d->started_at = d->saved = d->done;
     while (d->done < d->o.iterations) {
         const double start = dd_now();
-        DD_TRY(remember(d));
+        if (!d->method->brief) DD_TRY(remember(d));
         const dd_status made = d->method->iterate(&d->r, d->state, d->done);
         if (made == DD_EINTERRUPTED) return stopped(d);
         DD_TRY(made);
@@ -333,8 +333,8 @@ static dd_status judge(dd_driver *d)
     DD_TRY(fit_protocol(d));
     expect_epochs(d, d->o.eval_repeats * (d->o.baselines ? 2 : 1));
     DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, &d->r.syn->images,
-                       dd_synset_labels(d->r.syn, d->protocol.kernel[0] != 0), &d->data->test, NULL, 0, &d->protocol,
-                       d->o.eval_repeats, key, evaluating, d));
+                       dd_synset_labels(d->r.syn, dd_protocol_regresses(&d->protocol)), &d->data->test, NULL, 0,
+                       &d->protocol, d->o.eval_repeats, key, evaluating, d));
     if (!d->o.baselines) return DD_OK;
     d->eval_first = d->eval_of / 2;
     return dd_evaluate_random(&d->result->random, d->r.backend, d->o.net, d->data, d->items, d->nitems, d->o.ipc,

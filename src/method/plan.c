@@ -96,8 +96,8 @@ static dd_status train_and_test(dd_driver *d, int64_t epochs, const dd_split *sp
     if (!p.rates || epochs < p.epochs) p.epochs = epochs; /* of few steps there are no more */
     *w = (stopwatch){.d = d, .start = dd_now()};
     const dd_status s = dd_evaluate(&r, d->r.backend, d->o.net, d->data, &d->r.syn->images,
-                                    dd_synset_labels(d->r.syn, d->protocol.kernel[0] != 0), split, list, items, &p, 1,
-                                    dd_key_at(d->r.key, "plan", 0), on_epoch, w);
+                                    dd_synset_labels(d->r.syn, dd_protocol_regresses(&d->protocol)), split, list, items,
+                                    &p, 1, dd_key_at(d->r.key, "plan", 0), on_epoch, w);
     return s == DD_EINTERRUPTED && !w->stopped ? DD_OK : s;
 }
 

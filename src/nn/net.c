@@ -51,7 +51,7 @@ int dd_net_kind_count(void)
 }
 
 static const dd_option common_options[] = {{"init", DD_OPT_CHOICE, offsetof(dd_net_common, init), "uniform", 0, 0,
-                                            "uniform|xavier", "Distribution of weights."},
+                                            "uniform|xavier|lecun", "Distribution of weights."},
                                            {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
 
 const dd_option *dd_net_common_options(void)
@@ -250,6 +250,21 @@ static void fill_xavier(const dd_net_slot *s, float *x, int64_t count, dd_key ke
         memset(x, 0, (size_t)count * sizeof *x);
 }
 
+/* Variance 1/fan_in, no weight beyond two of the standard deviations that the normal has before the cut (LeCun et al.
+ * 1998, as JAX's lecun_normal cuts it); biases 0. */
+static void fill_lecun(const dd_net_slot *s, float *x, int64_t count, dd_key key)
+{
+    const double kept = 0.87962566103423978; /* standard deviation of a normal cut at 2 */
+    const dd_key at = dd_key_at(key, s->name, 0);
+    const double sd = s->bound / kept;
+    uint64_t next = (uint64_t)count;
+    for (int64_t i = 0; i < count; i++) {
+        double v = s->info.shape.rank > 1 ? dd_key_normal(at, (uint64_t)i) : 0;
+        while (fabs(v) > 2) v = dd_key_normal(at, next++);
+        x[i] = (float)(sd * v);
+    }
+}
+
 /* Every tensor has a key of its own, so adding a layer leaves the others' draws alone. */
 static void fill(const dd_net_slot *s, float *x, int64_t count, dd_key key)
 {
@@ -262,11 +277,13 @@ static void fill(const dd_net_slot *s, float *x, int64_t count, dd_key key)
 
 static void fill_all(const dd_net *n, float *theta, dd_key key)
 {
-    const bool xavier = strcmp(n->common.init, "xavier") == 0;
+    const bool xavier = strcmp(n->common.init, "xavier") == 0, lecun = strcmp(n->common.init, "lecun") == 0;
     for (int i = 0; i < n->nparams; i++) {
         const dd_net_slot *s = &n->slot[i];
-        (xavier && s->init == DD_INIT_UNIFORM ? fill_xavier : fill)(s, theta + s->info.offset,
-                                                                    dd_shape_count(s->info.shape), key);
+        const bool weights = s->init == DD_INIT_UNIFORM;
+        (weights && xavier  ? fill_xavier
+         : weights && lecun ? fill_lecun
+                            : fill)(s, theta + s->info.offset, dd_shape_count(s->info.shape), key);
     }
 }
 

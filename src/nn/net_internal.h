@@ -59,8 +59,6 @@ struct dd_net {
 
 /* The next parameter tensor, in the order of theta. fan_in matters to UNIFORM only. */
 dd_val dd_param(dd_builder *b, const char *name, dd_shape shape, dd_init init, int64_t fan_in);
-/* Running statistics of a fresh network: means 0, variances 1; out [S]. */
-void dd_net_stats_init(const dd_net *n, float *out);
 
 /* layers.c: `name` is the prefix of the parameters' names. */
 dd_val dd_layer_linear(dd_builder *b, const char *name, dd_val x, int64_t out);

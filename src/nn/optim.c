@@ -15,6 +15,30 @@ void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, dou
     }
 }
 
+static double norm(const float *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return sqrt(sum);
+}
+
+void dd_lamb_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
+                    int64_t step)
+{
+    const double fix1 = 1 / (1 - pow(beta1, (double)step)), fix2 = 1 / (1 - pow(beta2, (double)step));
+    const float b1 = (float)beta1, b2 = (float)beta2, c1 = (float)(1 - beta1), c2 = (float)(1 - beta2);
+    const double size = norm(x, n);
+    double squares = 0;
+    for (int64_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + c1 * g[i];
+        v[i] = b2 * v[i] + c2 * g[i] * g[i];
+        const double u = fix1 * (double)m[i] / (sqrt(fix2 * (double)v[i]) + 1e-6);
+        squares += u * u;
+    }
+    const double along = squares > 0 && size > 0 ? lr * size / sqrt(squares) : lr;
+    for (int64_t i = 0; i < n; i++) x[i] -= (float)(along * fix1 * (double)m[i] / (sqrt(fix2 * (double)v[i]) + 1e-6));
+}
+
 static dd_val decay(dd_graph *g, dd_val grad, dd_val theta, double weight_decay)
 {
     return weight_decay > 0 ? dd_add(g, grad, dd_scale(g, theta, weight_decay)) : grad;

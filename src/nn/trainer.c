@@ -67,7 +67,8 @@ static void build_step(dd_graph *g, const dd_trainer *t, int64_t n)
     dd_val x = x_input(g, t, n), grad;
     if (t->o.aug.list) x = dd_augment(g, t->o.aug, x, dd_input(g, "aug", DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
     const dd_net_out o = dd_net_apply(g, t->net, theta, x, (dd_val){0});
-    const dd_val loss = dd_xent(g, o.logits, y);
+    const dd_val loss = t->o.squared ? dd_scale(g, dd_sum_all(g, dd_square(g, dd_sub(g, o.logits, y))), 0.5 / (double)n)
+                                     : dd_xent(g, o.logits, y);
     dd_grad(g, loss, 1, &theta, &grad);
     const dd_step_state s = next_state(g, t, theta, grad);
     dd_output(g, "loss", loss);
@@ -223,6 +224,11 @@ dd_tensor *dd_trainer_theta(dd_trainer *t)
     return &t->theta;
 }
 
+dd_trainer_memory dd_trainer_state(dd_trainer *t)
+{
+    return (dd_trainer_memory){&t->theta, &t->v1, &t->v2, &t->running, &t->steps};
+}
+
 /* --- work --- */
 
 static void draw_augmentation(dd_trainer *t, entry *e, dd_key key)
@@ -238,7 +244,8 @@ static void update_running(dd_trainer *t)
 {
     float *r = dd_f32(&t->running);
     const float *b = dd_f32(&t->batch);
-    for (int64_t i = 0; i < t->net->nstats; i++) r[i] += STAT_MOMENTUM * (b[i] - r[i]);
+    const float share = t->o.running > 0 ? (float)t->o.running : STAT_MOMENTUM;
+    for (int64_t i = 0; i < t->net->nstats; i++) r[i] += share * (b[i] - r[i]);
 }
 
 static dd_status bind_x(dd_trainer *t, entry *e, const float *x)

@@ -76,6 +76,17 @@ print(size("at.out"), size("off.out"))
 assert size("at.out") < 1e-3 * size("off.out")
 PY
 
+# features of a pool of networks in place of a kernel, students by squared error
+works 'FREPO' distill --method frepo --data digits --ipc 1 --net widening:depth=1,width=8,norm=batch,init=lecun --iterations 150 --set batch_real=200 --set lr_img=0.01 --set lr_label=0.01 --seed 2 --threads 1 --quiet --eval-epochs 300 --eval-repeats 2 --out pooled
+works 'targets of a regression' info pooled
+works 'protocol frepo' eval pooled --repeats 1
+python3 - pooled/set.json <<'PY' || fail 'frepo is not above random real images'
+import json, sys
+with open(sys.argv[1]) as f:
+    s = json.load(f)
+assert s["result"]["mean"] > s["random_real"]["mean"] + 0.05, (s["result"], s["random_real"])
+PY
+
 works 'depth=5|7|10' kernels
 expect 6 'did you mean conv?' $kip --set kernel=cnov --out x
 expect 2 'at least 32 pixels a side' $kip --set kernel=conv:depth=5 --out x

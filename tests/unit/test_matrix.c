@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { AXES = 8, NETS = 4, SIDE = 16 };
+enum { AXES = 8, NETS = 5, SIDE = 16 };
 
 /* The networks of the axis "net", tiny; lenet does not fit digits of 8x8 pixels. */
 static const struct {
@@ -28,6 +28,7 @@ static const struct {
     {"convnet", "convnet:depth=1,width=8", "convnet", false},
     {"mlp", "mlp:width=16", "mlp", false},
     {"lenet", "lenet", "lenet", true},
+    {"widening", "widening:depth=1,width=8", "widening", false},
     {"norm=batch", "convnet:depth=1,width=8,norm=batch", "batch", false},
 };
 

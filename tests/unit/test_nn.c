@@ -732,6 +732,49 @@ static dd_status open_and_step(dd_backend *b, const float *x, const float *y)
 }
 
 /* Whichever allocation fails, the failure is reported and nothing leaks (the sanitizer build sees to that). */
+/* LeCun's weights: variance 1/fan_in, none beyond two standard deviations of the uncut normal; biases 0. */
+static void lecun_has_its_variance(void **state)
+{
+    const double kept = 0.87962566103423978;
+    dd_net *n = NULL;
+    (void)state;
+    OK(dd_net_open(&n, "widening:depth=2,width=32,init=lecun", (dd_image){3, 8, 8}, 10));
+    dd_tensor theta = tensor(DD_F32, DD_SHAPE(dd_net_size(n)));
+    OK(dd_net_init(n, &theta, dd_key_seed(4)));
+    for (int i = 0; i < dd_net_params(n); i++) {
+        const dd_param_info *p = dd_net_param(n, i);
+        const int64_t count = dd_shape_count(p->shape), fan_in = p->shape.rank > 1 ? count / p->shape.dim[0] : 0;
+        const float *x = dd_f32(&theta) + p->offset;
+        double squares = 0, most = 0;
+        for (int64_t k = 0; k < count; k++) {
+            squares += (double)x[k] * (double)x[k];
+            most = fmax(most, fabs((double)x[k]));
+        }
+        if (fan_in) {
+            assert_true(fabs(squares / (double)count * (double)fan_in - 1) < 0.15);
+            assert_true(most * sqrt((double)fan_in) <= 2 / kept + 1e-6);
+        } else {
+            assert_true(squares < 1e-30);
+        }
+    }
+    dd_tensor_fini(&theta);
+    dd_net_close(n);
+}
+
+/* A step moves all of x by lr times its norm, along Adam's direction. */
+static void lamb_moves_by_its_norm(void **state)
+{
+    float x[] = {3, -4, 0}, m[3] = {0}, v[3] = {0};
+    const float g[] = {2, -0.5f, 1e-3f};
+    (void)state;
+    dd_lamb_update(x, m, v, g, 3, 0.1, 0.9, 0.999, 1);
+    /* in the first step the direction is g/(|g| + 1e-6), nearly (1, -1, 1) */
+    const double u[] = {2 / (2 + 1e-6), -0.5 / (0.5 + 1e-6), 1e-3 / (1e-3 + 1e-6)};
+    const double along = 0.1 * 5 / sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
+    const double want[] = {3 - along * u[0], -4 - along * u[1], -along * u[2]};
+    for (int i = 0; i < 3; i++) assert_true(fabs((double)x[i] - want[i]) < 1e-5);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -772,6 +815,8 @@ int main(void)
         cmocka_unit_test(host_sgd_follows_its_formula),
         cmocka_unit_test(frozen_statistics_agree_with_the_batch),
         cmocka_unit_test(testing_does_not_mix_images),
+        cmocka_unit_test(lecun_has_its_variance),
+        cmocka_unit_test(lamb_moves_by_its_norm),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
