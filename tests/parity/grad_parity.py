@@ -206,7 +206,7 @@ def cafe(p, t, relu):
     return loss + 0.01 * torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
 
 
-def kernel_of(name, kernel, labels=None, more=(), **counts):
+def kernel_of(name, kernel, more=(), labels=None, **counts):
     """KIP's loss by a kernel of kernels.py."""
 
     def loss(p, t, relu):
@@ -241,7 +241,8 @@ def frepo(p, t, relu):
     return loss - torch.clamp(top[:, 0] - top[:, 1], max=share).mean() if learned else loss
 
 
-# loss: the objective; real: images a class; told: how attar is; words: augmentation; steps, batch: of unrolled training; labels: how learned
+# loss: the objective; real: images a class; side: pixels of the middle that are taken; told: how attar is; words:
+# augmentation; steps, batch: of unrolled training; labels: how learned
 METHODS = {
     "dm": {"loss": dm, "told": ["--method", "dm"], "words": DSA},
     "cafe": {"loss": cafe, "told": ["--method", "cafe"]},
@@ -269,12 +270,11 @@ METHODS = {
                           "--set", "mix=0.3"]},
     "frepo": {"loss": frepo, "labels": "raw", "told": ["--method", "frepo", "--set", "ridge=0.01", "--set", "flip=true"]},
     "frepo-hard": {"loss": frepo, "told": ["--method", "frepo", "--set", "ridge=0.01", "--set", "labels=hard"]},
-    "kip-fc1": kernel_of("fc:depth=1", lambda a, b, same: kernels.fc(a, b, 1, same), labels="raw"),
-    "kip-fc3": kernel_of("fc:depth=3", lambda a, b, same: kernels.fc(a, b, 3, same)),
-    "kip-conv": kernel_of("conv:depth=2,pool=none", lambda a, b, same: kernels.conv(a, b, 2, False, same), real=2),
-    "kip-pool": kernel_of("conv:depth=2", lambda a, b, same: kernels.conv(a, b, 2, True, same), labels="raw", real=2),
-    "kip-blocks": kernel_of("conv:depth=2", lambda a, b, same: kernels.conv(a, b, 2, True, same), labels="raw", real=2,
-                            more=["--set", "memory=20"]),
+    "kip-fc1": kernel_of("fc:depth=1", kernels.fc_of(1), labels="raw"),
+    "kip-fc3": kernel_of("fc:depth=3", kernels.fc_of(3)),
+    "kip-conv": kernel_of("conv:depth=2,pool=none", kernels.conv_of(2, False), side=4, real=4),
+    "kip-pool": kernel_of("conv:depth=2", kernels.conv_of(2, True), labels="raw", side=4, real=4),
+    "kip-blocks": kernel_of("conv:depth=2", kernels.conv_of(2, True), ["--set", "memory=1"], labels="raw", side=4, real=4),
 }
 
 
@@ -349,6 +349,12 @@ def real_images(program, data, folder):
     return images.reshape(-1, 40, *images.shape[1:]).astype(np.float32)
 
 
+def middle(images, method):
+    """Kernels of all pairs of pixels are for small images."""
+    cut = (images.shape[-1] - method.get("side", images.shape[-1])) // 2
+    return np.ascontiguousarray(images[..., cut : images.shape[-2] - cut, cut : images.shape[-1] - cut])
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("attar")
@@ -359,16 +365,16 @@ def main():
     bad = False
     with tempfile.TemporaryDirectory() as folder:
         images = real_images(args.attar, args.data, folder)
-        shape, classes = images.shape[2:], len(images)
-        big = shape[1] >= 28
+        classes, big = len(images), images.shape[3] >= 28
         for name in args.methods.split(","):
             method, worst, moved = METHODS[name], dict.fromkeys(LIMITS, 0.0), 0
+            shape = middle(images, method).shape[2:]
             wide = ConvNet(shape, classes, 3 if big else 2, 128 if big else 32, method.get("act", "relu"))
             narrow = ConvNet(shape, classes, 2, 6)
             for draw in range(args.draws):
                 rng = np.random.default_rng([draw, len(name)])
                 pick = rng.permutation(40)
-                real, syn = images[:, pick[: method.get("real", 24)]], images[:, pick[24:26]]
+                real, syn = middle(images[:, pick[: method.get("real", 24)]], method), middle(images[:, pick[24:26]], method)
                 for net, dtype, backend in ((wide, "float32", "cpu"), (narrow, "float64", "ref")):
                     p = Problem(real, syn, net, method, rng)
                     error, k = compare(args.attar, p, dtype, backend, folder)

@@ -62,3 +62,11 @@ def halved(k):
     """2x2 averages of both places."""
     *rest, h, w, g, v = k.shape
     return k.reshape(*rest, h // 2, 2, w // 2, 2, g // 2, 2, v // 2, 2).mean((-7, -5, -3, -1))
+
+
+def fc_of(depth):
+    return lambda x, y, same: fc(x, y, depth, same)
+
+
+def conv_of(depth, pool):
+    return lambda x, y, same: conv(x, y, depth, pool, same)
