@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MEMORY = 512 << 20, TESTS = 1000, TRIES = 8 };
+enum { MEMORY = 512 << 20, TESTS = 1000 };
 
 typedef struct krr {
     const dd_dataset *d;
@@ -48,7 +48,6 @@ static void targets(krr *j, const dd_tensor *labels)
                                                     : (double)(dd_i32(labels)[i] == c) - 1 / (double)j->classes;
 }
 
-/* With ten times the regulariser as often as there is no factor. */
 static dd_status solve(krr *j)
 {
     dd_graph *g = dd_graph_new();
@@ -63,12 +62,7 @@ static dd_status solve(krr *j)
     if (s == DD_OK) s = dd_bind(p, "y", &j->y);
     if (s == DD_OK) s = dd_bind(p, "ridge", &j->ridge);
     if (s == DD_OK) s = dd_bind(p, "w", &j->weights);
-    dd_f64(&j->ridge)[0] = j->p->ridge;
-    if (s == DD_OK) s = dd_exec(p);
-    for (int i = 0; i < TRIES && s == DD_ENUMERIC; i++) {
-        dd_f64(&j->ridge)[0] *= 10;
-        s = dd_exec(p);
-    }
+    if (s == DD_OK) s = dd_krr_exec(p, dd_f64(&j->ridge), j->p->ridge);
     dd_program_free(p);
     return s;
 }

@@ -4,9 +4,12 @@
  * exec, nn, data. */
 #include "method/feed.h"
 
+#include "attar/kernel.h"
 #include "base/memory.h"
+#include "nn/krr.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static int64_t pixels(const dd_run *r)
@@ -208,4 +211,29 @@ void dd_set_zero(dd_tensor *t)
 double dd_scalar(const dd_tensor *t)
 {
     return element(t, 0);
+}
+
+dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double ridge, double *raised)
+{
+    char line[160];
+    double *f = dd_f64(factor);
+    DD_TRY(dd_krr_exec(p, f, ridge));
+    if (*f <= ridge || *f <= *raised) return DD_OK;
+    *raised = *f;
+    snprintf(line, sizeof line,
+             "the kernel of the set has no factor with ridge %g, as where images are alike; with %g it has", ridge,
+             *raised);
+    dd_run_tell(r, line);
+    return DD_OK;
+}
+
+dd_status dd_run_kernel(dd_run *r, char *spec, double ridge)
+{
+    dd_kernel *k;
+    DD_TRY(dd_kernel_open(&k, spec, (dd_image){r->data->c, r->data->h, r->data->w}));
+    snprintf(spec, DD_OPT_TEXT, "%s", dd_kernel_spec(k));
+    dd_kernel_close(k);
+    snprintf(r->kernel, sizeof r->kernel, "%s", spec);
+    r->ridge = ridge;
+    return DD_OK;
 }

@@ -51,6 +51,11 @@ void dd_add_scaled(dd_tensor *to, double a, const dd_tensor *from);
 double dd_sum_squares(const dd_tensor *t);
 void dd_set_zero(dd_tensor *t);
 void dd_scale_by(dd_tensor *t, double a);
+/* dd_krr_exec; where it takes more than `ridge` and than *raised before, the run's listener hears it. */
+dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double ridge, double *raised);
+/* For settle: spec [DD_OPT_TEXT] becomes canonical, and with `ridge` what the set is judged by. Errors of
+ * dd_kernel_open. */
+dd_status dd_run_kernel(dd_run *r, char *spec, double ridge);
 /* The element of a scalar. */
 double dd_scalar(const dd_tensor *t);
 #endif

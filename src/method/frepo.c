@@ -12,13 +12,12 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define PI 3.14159265358979323846
 
 enum { AGE, STEPS, NOTES }; /* what the pool's notes hold of a network */
-enum { RIDGE_TRIES = 8, PART = 64 };
+enum { PART = 64 };
 
 /* Embeds some real images. */
 typedef struct part {
@@ -30,7 +29,7 @@ typedef struct part {
 typedef struct frepo {
     /* options */
     double lr_img, lr_label, lr_floor, lr_net, ridge;
-    int64_t batch_real, pool, max_age, batch_net;
+    int64_t batch_real, pool, max_age, batch_net, schedule;
     bool flip, margin, learned;
     /* the rest is its own */
     int64_t m; /* real images of a step */
@@ -56,6 +55,8 @@ static const dd_option options[] = {
     {"lr_label", DD_OPT_REAL, offsetof(frepo, lr_label), "0.0003", 0, 1e3, NULL, "likewise of the labels"},
     {"lr_floor", DD_OPT_REAL, offsetof(frepo, lr_floor), "0.1", 0, 1, NULL,
      "part of both that is left at the end; between lies a cosine"},
+    {"schedule", DD_OPT_INT, offsetof(frepo, schedule), "0", 0, 1e9, NULL,
+     "iterations over which the cosine falls; 0: all of the run"},
     {"lr_net", DD_OPT_REAL, offsetof(frepo, lr_net), "0.0003", 0, 1e3, NULL, "Adam's learning rate of the networks"},
     {"batch_real", DD_OPT_INT, offsetof(frepo, batch_real), "1024", 1, 1e6, NULL, "real images of an iteration"},
     {"ridge", DD_OPT_REAL, offsetof(frepo, ridge), "1e-06", 0, 1e6, NULL,
@@ -77,6 +78,7 @@ static dd_status frepo_settle(dd_run *r, void *state)
     frepo *m = state;
     if (m->batch_real > r->nitems) m->batch_real = r->nitems;
     if (m->batch_net > r->syn->m) m->batch_net = r->syn->m;
+    if (!m->schedule) m->schedule = r->iterations;
     m->learned = r->learned;
     if (!r->learned) return DD_OK;
     dd_run_center(r);
@@ -294,24 +296,6 @@ static dd_status grow(dd_run *r, frepo *m, int64_t i, dd_key key)
 
 /* --- one step --- */
 
-static dd_status regress(dd_run *r, frepo *m)
-{
-    double *factor = dd_f64(&m->factor);
-    char line[160];
-    *factor = m->ridge;
-    dd_status s = dd_exec(m->p);
-    for (int i = 0; i < RIDGE_TRIES && s == DD_ENUMERIC; i++) {
-        *factor *= 10;
-        s = dd_exec(m->p);
-    }
-    if (s != DD_OK || *factor <= m->ridge || *factor <= m->raised) return s;
-    m->raised = *factor;
-    snprintf(line, sizeof line, "the features of the set have no factor with ridge %g, with %g they have", m->ridge,
-             m->raised);
-    dd_run_tell(r, line);
-    return DD_OK;
-}
-
 static dd_status embed(const dd_run *r, frepo *m, const int32_t *items)
 {
     for (int64_t at = 0; at < m->m;) {
@@ -332,7 +316,7 @@ static dd_status differentiate(dd_run *r, frepo *m, const int32_t *items)
     DD_TRY(embed(r, m, items));
     dd_feed_synthetic(&m->syn, r, 0, 0, m->syn.n);
     dd_feed_labels(&m->syn, r, 0, 0, m->syn.n);
-    DD_TRY(regress(r, m));
+    DD_TRY(dd_regress(r, m->p, &m->factor, m->ridge, &m->raised));
     r->loss = dd_scalar(&m->loss);
     return DD_OK;
 }
@@ -362,7 +346,7 @@ static dd_status frepo_iterate(dd_run *r, void *state, int64_t it)
     frepo *m = state;
     const dd_key key = dd_key_at(r->key, "frepo", (uint64_t)it);
     const int64_t i = (int64_t)dd_key_below(dd_key_at(key, "turn", 0), 0, (uint64_t)m->pool);
-    const double way = (double)it / (double)r->iterations;
+    const double way = it < m->schedule ? (double)it / (double)m->schedule : 1;
     const double rate = (1 - m->lr_floor) * (1 + cos(PI * way)) / 2 + m->lr_floor;
     const int64_t pixels = dd_shape_count(m->dx.shape), labels = dd_shape_count(m->dy.shape);
     if (it == 0) DD_TRY(fill_pool(r, m));

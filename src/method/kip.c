@@ -14,10 +14,7 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-enum { RIDGE_TRIES = 8 };
 
 typedef struct kip {
     /* options */
@@ -60,16 +57,10 @@ static dd_status kip_settle(dd_run *r, void *state)
 {
     kip *m = state;
     const int64_t classes = r->data->classes;
-    dd_kernel *k = NULL;
     if (m->batch_real > r->nitems) m->batch_real = r->nitems;
     m->batch_real = m->batch_real < classes ? classes : m->batch_real - m->batch_real % classes;
-    DD_TRY(dd_kernel_open(&k, m->kernel_spec, (dd_image){r->data->c, r->data->h, r->data->w}));
-    snprintf(m->kernel_spec, sizeof m->kernel_spec, "%s", dd_kernel_spec(k));
-    dd_kernel_close(k);
     if (r->learned) dd_run_center(r);
-    snprintf(r->kernel, sizeof r->kernel, "%s", m->kernel_spec);
-    r->ridge = m->ridge;
-    return DD_OK;
+    return dd_run_kernel(r, m->kernel_spec, m->ridge);
 }
 
 /* --- programs --- */
@@ -211,36 +202,16 @@ static void kip_fini(void *state)
 
 /* --- one step --- */
 
-/* Runs p, with ten times the regulariser as often as the kernel of the set has no factor. */
-static dd_status regress(dd_run *r, kip *m, dd_program *p)
-{
-    dd_status s = DD_ENUMERIC;
-    char line[200];
-    dd_f64(&m->factor)[0] = m->ridge;
-    for (int i = 0; i < RIDGE_TRIES && s == DD_ENUMERIC; i++) {
-        s = dd_exec(p);
-        if (s == DD_ENUMERIC) dd_f64(&m->factor)[0] *= 10;
-    }
-    if (s == DD_OK && dd_f64(&m->factor)[0] > m->ridge && dd_f64(&m->factor)[0] > m->raised) {
-        m->raised = dd_f64(&m->factor)[0];
-        snprintf(line, sizeof line,
-                 "the kernel of the set has no factor with ridge %g, as where two images are alike; with %g it has",
-                 m->ridge, m->raised);
-        dd_run_tell(r, line);
-    }
-    return s;
-}
-
 static dd_status differentiate(dd_run *r, kip *m)
 {
     dd_feed_synthetic(&m->syn, &m->feeding, 0, 0, m->syn.n);
     dd_feed_labels(&m->syn, &m->feeding, 0, 0, m->syn.n);
     if (m->whole) {
-        DD_TRY(regress(r, m, m->whole));
+        DD_TRY(dd_regress(r, m->whole, &m->factor, m->ridge, &m->raised));
     } else {
         DD_TRY(dd_kernel_blocks_run(m->own, &m->syn.x, NULL, &m->kss));
         DD_TRY(dd_kernel_blocks_run(m->between, &m->syn.x, &m->real.x, &m->kst));
-        DD_TRY(regress(r, m, m->algebra));
+        DD_TRY(dd_regress(r, m->algebra, &m->factor, m->ridge, &m->raised));
         dd_set_zero(&m->dx);
         DD_TRY(dd_kernel_blocks_slope(m->own, &m->syn.x, NULL, &m->dkss, &m->dx));
         DD_TRY(dd_kernel_blocks_slope(m->between, &m->syn.x, &m->real.x, &m->dkst, &m->dx));

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PART = 1000, TRIES = 12 };
+enum { PART = 1000 };
 static const double least = 1e-14; /* regulariser of G, relative to the mean of its diagonal */
 
 typedef struct ls {
@@ -43,14 +43,8 @@ static const dd_option options[] = {
 static dd_status ls_settle(dd_run *r, void *state)
 {
     ls *m = state;
-    dd_kernel *k = NULL;
-    DD_TRY(dd_kernel_open(&k, m->kernel_spec, (dd_image){r->data->c, r->data->h, r->data->w}));
-    snprintf(m->kernel_spec, sizeof m->kernel_spec, "%s", dd_kernel_spec(k));
-    dd_kernel_close(k);
     dd_run_center(r);
-    snprintf(r->kernel, sizeof r->kernel, "%s", m->kernel_spec);
-    r->ridge = m->ridge;
-    return DD_OK;
+    return dd_run_kernel(r, m->kernel_spec, m->ridge);
 }
 
 static dd_status finish(dd_program **out, dd_graph *g, const dd_run *r)
@@ -156,21 +150,14 @@ static dd_status add_part(ls *m, const int32_t *items, int64_t n)
     return dd_exec(m->add);
 }
 
-/* With ten times the regulariser as often as the images are too alike for a solution. */
 static dd_status solve(dd_run *r, ls *m)
 {
-    double *ridge = dd_f64(&m->ridges);
     char line[160];
-    ridge[0] = m->ridge;
-    ridge[1] = least;
-    dd_status s = dd_exec(m->solve);
-    for (int i = 0; i < TRIES && s == DD_ENUMERIC; i++) {
-        ridge[1] *= 10;
-        s = dd_exec(m->solve);
-    }
-    if (s != DD_OK || ridge[1] <= least) return s;
-    snprintf(line, sizeof line, "the images are nearly alike to the kernel: solved with a regulariser of %.0e",
-             ridge[1]);
+    dd_f64(&m->ridges)[0] = m->ridge;
+    double *other = dd_f64(&m->ridges) + 1;
+    DD_TRY(dd_krr_exec(m->solve, other, least));
+    if (*other <= least) return DD_OK;
+    snprintf(line, sizeof line, "the images are nearly alike to the kernel: solved with a regulariser of %.0e", *other);
     dd_run_tell(r, line);
     return DD_OK;
 }

@@ -25,15 +25,10 @@ static const dd_option options[] = {
     {"pool", DD_OPT_CHOICE, offsetof(convnet_opts, pool), "avg", 0, 0, "avg|max|none", "Pooling, 2x2."},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
 
-static int first_pad(dd_image im)
-{
-    return im.c == 1 && im.h == 28 && im.w == 28 ? 3 : 1;
-}
-
 static dd_status check(const void *opts, dd_image im)
 {
     const convnet_opts *o = opts;
-    const int64_t grow = 2 * (first_pad(im) - 1), least = (int64_t)1 << o->depth;
+    const int64_t grow = 2 * (dd_layer_first_pad(im) - 1), least = (int64_t)1 << o->depth;
     const int64_t side = (im.h < im.w ? im.h : im.w) + grow;
     if (!strcmp(o->norm, "group") && o->width % DD_NORM_GROUPS)
         return dd_fail(DD_EINVAL,
@@ -53,7 +48,7 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
     for (int i = 1; i <= (int)o->depth; i++) {
         snprintf(conv, sizeof conv, "conv%d", i);
         snprintf(norm, sizeof norm, "norm%d", i);
-        x = dd_layer_conv(b, conv, x, o->width, 3, i == 1 ? first_pad(b->net->image) : 1);
+        x = dd_layer_conv(b, conv, x, o->width, 3, i == 1 ? dd_layer_first_pad(b->net->image) : 1);
         x = dd_layer_norm(b, norm, x, o->norm);
         x = dd_layer_pool(b, dd_layer_map(b, dd_layer_act(b, x, o->act)), o->pool);
     }

@@ -3,6 +3,8 @@
  * Kernel ridge regression in graphs. Knows graph. */
 #include "nn/krr.h"
 
+enum { TRIES = 8 };
+
 dd_val dd_krr_weights(dd_graph *g, dd_val kss, dd_val y, dd_val ridge)
 {
     const dd_shape s = dd_shape_of(g, y);
@@ -23,4 +25,15 @@ dd_val dd_krr_predict(dd_graph *g, dd_val kst, dd_val weights)
 dd_val dd_krr_loss(dd_graph *g, dd_val predicted, dd_val y, double z)
 {
     return dd_scale(g, dd_sum_all(g, dd_square(g, dd_sub(g, predicted, y))), 0.5 / z);
+}
+
+dd_status dd_krr_exec(dd_program *p, double *factor, double ridge)
+{
+    *factor = ridge;
+    dd_status s = dd_exec(p);
+    for (int i = 0; i < TRIES && s == DD_ENUMERIC; i++) {
+        *factor = *factor > 0 ? 10 * *factor : 1e-12;
+        s = dd_exec(p);
+    }
+    return s;
 }

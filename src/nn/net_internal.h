@@ -63,6 +63,8 @@ dd_val dd_param(dd_builder *b, const char *name, dd_shape shape, dd_init init, i
 /* layers.c: `name` is the prefix of the parameters' names. */
 dd_val dd_layer_linear(dd_builder *b, const char *name, dd_val x, int64_t out);
 dd_val dd_layer_conv(dd_builder *b, const char *name, dd_val x, int64_t out, int kernel, int pad);
+/* Padding of a first 3x3 convolution: 3 for images of 1x28x28, which makes them 32x32, else 1. */
+int dd_layer_first_pad(dd_image im);
 /* norm: none, batch, layer, instance, group (4 groups) */
 dd_val dd_layer_norm(dd_builder *b, const char *name, dd_val x, const char *norm);
 /* act: DD_ACT_CHOICES */

@@ -21,15 +21,10 @@ static const dd_option options[] = {
     {"act", DD_OPT_CHOICE, offsetof(widening, act), "relu", 0, 0, DD_ACT_CHOICES, "Activation."},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
 
-static int first_pad(dd_image im)
-{
-    return im.c == 1 && im.h == 28 && im.w == 28 ? 3 : 1;
-}
-
 static dd_status check(const void *opts, dd_image im)
 {
     const widening *o = opts;
-    const int64_t least = (int64_t)1 << o->depth, side = (im.h < im.w ? im.h : im.w) + 2 * (first_pad(im) - 1);
+    const int64_t least = (int64_t)1 << o->depth, side = (im.h < im.w ? im.h : im.w) + 2 * (dd_layer_first_pad(im) - 1);
     if (o->width % DD_NORM_GROUPS)
         return dd_fail(DD_EINVAL, "width must be a multiple of %d, not %" PRId64, DD_NORM_GROUPS, o->width);
     if (side >= least) return DD_OK;
@@ -47,7 +42,7 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
         snprintf(conv, sizeof conv, "conv%d", i + 1);
         snprintf(norm, sizeof norm, "norm%d", i + 1);
         if (i > 0) x = dd_layer_norm(b, norm, x, o->norm);
-        x = dd_layer_conv(b, conv, x, o->width << i, 3, i == 0 ? first_pad(b->net->image) : 1);
+        x = dd_layer_conv(b, conv, x, o->width << i, 3, i == 0 ? dd_layer_first_pad(b->net->image) : 1);
         x = dd_layer_pool(b, dd_layer_map(b, dd_layer_act(b, x, o->act)), "avg");
     }
     return dd_layer_head(b, "linear", dd_layer_flatten(b, x));

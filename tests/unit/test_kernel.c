@@ -6,6 +6,7 @@
 #include "attar/program.h"
 #include "base/memory.h"
 #include "nn/kernel_blocks.h"
+#include "nn/krr.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -335,6 +336,40 @@ static void blocks(void **state)
     }
 }
 
+/* The kernel of equal images has no factor without a regulariser; with one that does, their labels' mean is learned. A
+ * factor of the kernel changes no prediction. */
+static void regularisers_rise(void **state)
+{
+    static const double ridges[] = {0, 1e-18, 1e-3}, scales[] = {1, 1, 1000};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        dd_tensor k = tensor(DD_F64, DD_SHAPE(3, 3)), y = tensor(DD_F64, DD_SHAPE(3, 1)), out = tensor(DD_F64, y.shape);
+        dd_tensor factor = tensor(DD_F64, DD_SCALAR);
+        dd_backend *b = NULL;
+        dd_program *p = NULL;
+        for (int64_t j = 0; j < 9; j++) put(&k, j, scales[i]);
+        for (int64_t j = 0; j < 3; j++) put(&y, j, (double)j);
+        ok(dd_backend_open(&b, "cpu", 1));
+        dd_graph *g = dd_graph_new();
+        const dd_val kss = dd_input(g, "k", DD_F64, k.shape), ys = dd_input(g, "y", DD_F64, y.shape);
+        dd_output(g, "p", dd_krr_predict(g, kss, dd_krr_weights(g, kss, ys, dd_input(g, "ridge", DD_F64, DD_SCALAR))));
+        ok(dd_compile(&p, g, b));
+        dd_graph_free(g);
+        ok(dd_bind(p, "k", &k));
+        ok(dd_bind(p, "y", &y));
+        ok(dd_bind(p, "ridge", &factor));
+        ok(dd_bind(p, "p", &out));
+        ok(dd_krr_exec(p, dd_f64(&factor), ridges[i]));
+        assert_true(i == 2 ? at(&factor, 0) <= 1e-3 : at(&factor, 0) > ridges[i]);
+        for (int64_t j = 0; j < 3; j++) /* of what is nearly singular, rounding leaves no digit */
+            assert_true(i == 2 ? fabs(at(&out, j) - 3 / 3.001) < 1e-9 : isfinite(at(&out, j)));
+        dd_program_free(p);
+        dd_backend_close(b);
+        dd_tensor *const all[] = {&k, &y, &out, &factor};
+        for (size_t j = 0; j < DD_LEN(all); j++) dd_tensor_fini(all[j]);
+    }
+}
+
 static void refusals(void **state)
 {
     dd_kernel *k = NULL;
@@ -358,6 +393,6 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(fully_connected),   cmocka_unit_test(convolutional),
                                        cmocka_unit_test(a_set_with_itself), cmocka_unit_test(places_apart),
                                        cmocka_unit_test(gradients),         cmocka_unit_test(blocks),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(regularisers_rise), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }
