@@ -16,6 +16,8 @@ typedef struct dd_experts_opts {
     int64_t experts;                   /* networks, 1..1000; 10 */
     int64_t expert_epochs;             /* E of each, 1..999: E+1 snapshots; 50 */
     int64_t batch;                     /* 256 */
+    int64_t epoch_steps;               /* batches an epoch, >= 0: the first of each shuffle; 0, or more than there are:
+                                          all of them, as MTT; 0 */
     int64_t seed;                      /* 0 */
     double lr, momentum, weight_decay; /* 0.01, 0, 0 */
     char aug[64];   /* "auto": the data set's DSA list | "none" | a DSA list; one strategy a batch, its
@@ -24,7 +26,7 @@ typedef struct dd_experts_opts {
 } dd_experts_opts;
 #define DD_EXPERTS_OPTS_INIT                                                                                           \
     {                                                                                                                  \
-        10, 50, 256, 0, 0.01, 0, 0, "auto", "float32"                                                                  \
+        10, 50, 256, 0, 0, 0.01, 0, 0, "auto", "float32"                                                               \
     }
 
 typedef struct dd_experts_progress {

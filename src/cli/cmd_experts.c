@@ -8,7 +8,7 @@ typedef struct flags {
     dd_cli_data from;
     dd_cli_machine machine;
     char data[DD_OPT_TEXT], net[DD_OPT_TEXT], out[DD_OPT_TEXT], aug[DD_OPT_TEXT], store[DD_OPT_TEXT];
-    int64_t experts, epochs, batch, seed;
+    int64_t experts, epochs, batch, epoch_steps, seed;
     double lr, momentum, weight_decay;
     bool json, quiet, profile;
 } flags;
@@ -25,6 +25,8 @@ const dd_option dd_experts_flags[] = {
     {"momentum", DD_OPT_REAL, AT(momentum), "0", 0, 1, NULL, "momentum of SGD; above 0 a stopped expert begins again"},
     {"weight-decay", DD_OPT_REAL, AT(weight_decay), "0", 0, 10, NULL, "weight decay"},
     {"batch", DD_OPT_INT, AT(batch), "256", 1, 65536, NULL, "images per step"},
+    {"epoch-steps", DD_OPT_INT, AT(epoch_steps), "0", 0, 1e9, NULL,
+     "steps of an epoch, so that snapshots lie closer: a part of the data, drawn anew each time; 0: all of it"},
     {"aug", DD_OPT_STRING, AT(aug), "auto", 0, 0, "LIST",
      "augmentation, such as color_crop_cutout, or none; auto is the data set's DSA list"},
     {"store", DD_OPT_CHOICE, AT(store), "float32", 0, 0, "float32|bf16",
@@ -67,7 +69,8 @@ static bool on_progress(void *self, const dd_experts_progress *p)
 
 static dd_status train(const dd_cli_world *w, const flags *f)
 {
-    dd_experts_opts o = {f->experts, f->epochs, f->batch, f->seed, f->lr, f->momentum, f->weight_decay, "", ""};
+    dd_experts_opts o = {f->experts,      f->epochs, f->batch, f->epoch_steps, f->seed, f->lr, f->momentum,
+                         f->weight_decay, "",        ""};
     watch seen = {dd_cli_screen_new(f->quiet), dd_cli_clock()};
     if (strlen(f->aug) >= sizeof o.aug)
         return dd_fail(DD_EINVAL, "--aug is longer than %zu characters", sizeof o.aug - 1);

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMAT "attar-experts-1"
+#define FORMAT "attar-experts-2"
 #define AT(field) offsetof(dd_expert_facts, field)
 static const dd_option table[] = {
     {"format", DD_OPT_STRING, AT(format), FORMAT, 0, 0, NULL, "of the folder"},
@@ -27,6 +27,7 @@ static const dd_option table[] = {
     {"momentum", DD_OPT_REAL, AT(momentum), "0", 0, 0, NULL, "of SGD"},
     {"weight_decay", DD_OPT_REAL, AT(weight_decay), "0", 0, 0, NULL, "of SGD"},
     {"batch", DD_OPT_INT, AT(batch), "256", 1, 1e9, NULL, "images per step"},
+    {"epoch_steps", DD_OPT_INT, AT(epoch_steps), "0", 0, 1e9, NULL, "batches an epoch, 0: all"},
     {"aug", DD_OPT_STRING, AT(aug), "none", 0, 0, NULL, "DSA list"},
     {"seed", DD_OPT_INT, AT(seed), "0", 0, 0, NULL, "of everything random"},
     {"store", DD_OPT_CHOICE, AT(store), "float32", 0, 0, "float32|bf16", "of weights"},

@@ -15,7 +15,7 @@ typedef struct dd_expert_facts {
     char seen_as[DD_OPT_TEXT]; /* shape, mean and standard deviation: "1x28x28 0.2861/0.353" */
     char optimiser[DD_OPT_TEXT];
     double lr, momentum, weight_decay;
-    int64_t batch;
+    int64_t batch, epoch_steps;
     char aug[DD_OPT_TEXT];
     int64_t seed;
     char store[DD_OPT_TEXT];

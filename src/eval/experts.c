@@ -32,6 +32,8 @@ static dd_status check(const dd_experts_opts *o, const dd_dataset *d)
         o->expert_epochs > DD_EXPERT_EPOCHS_MOST)
         return dd_fail(DD_EINVAL, "experts are 1..%d, their epochs 1..%d, not %" PRId64 " and %" PRId64,
                        DD_EXPERTS_MOST, DD_EXPERT_EPOCHS_MOST, o->experts, o->expert_epochs);
+    if (o->epoch_steps < 0)
+        return dd_fail(DD_EINVAL, "epoch_steps is %" PRId64 ", it must be 0 for all batches, or more", o->epoch_steps);
     if (o->batch < 1 || o->batch > 1000000000 || o->seed < 0)
         return dd_fail(DD_EINVAL,
                        "experts need 1..1000000000 images a batch and a seed >= 0, not %" PRId64 ", %" PRId64, o->batch,
@@ -62,6 +64,7 @@ static dd_status describe(job *j, const dd_dataset *d, dd_aug aug)
     f->momentum = j->o->momentum;
     f->weight_decay = j->o->weight_decay;
     f->batch = j->o->batch;
+    f->epoch_steps = j->o->epoch_steps;
     dd_aug_text(aug, f->aug, sizeof f->aug);
     f->seed = j->o->seed;
     snprintf(f->store, sizeof f->store, "%s", j->o->store);
@@ -223,6 +226,7 @@ static dd_status train_expert(job *j, int64_t expert)
 static dd_status train_all(job *j)
 {
     const int64_t n = j->o->experts, epochs = j->o->expert_epochs;
+    j->fit.epoch_steps = j->o->epoch_steps;
     j->fit.going_on = before_step;
     j->fit.self = j;
     j->now = (dd_experts_progress){.experts = n, .epochs = epochs, .steps = dd_fit_steps(&j->fit), .loss = -1};

@@ -46,7 +46,8 @@ void dd_fit_fini(dd_fit *f)
 
 int64_t dd_fit_steps(const dd_fit *f)
 {
-    return (f->src.n + f->batch - 1) / f->batch;
+    const int64_t all = (f->src.n + f->batch - 1) / f->batch;
+    return f->epoch_steps > 0 && f->epoch_steps < all ? f->epoch_steps : all;
 }
 
 /* Row i of y from labels and their row j; labels were checked before. */
@@ -95,6 +96,7 @@ dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *se
     const dd_key ke = dd_key_at(key, "epoch", (uint64_t)epoch);
     const int64_t steps = dd_fit_steps(f);
     double sum = 0;
+    int64_t seen = 0;
     dd_key_permutation(dd_key_at(ke, "shuffle", 0), f->src.n, f->order);
     for (int64_t s = 0; s < steps; s++) {
         const int64_t left = f->src.n - s * f->batch, n = left < f->batch ? left : f->batch;
@@ -105,9 +107,10 @@ dd_status dd_fit_epoch(dd_fit *f, int64_t epoch, dd_rate_fn rate, const void *se
         DD_TRY(dd_trainer_step(f->trainer, f->x, f->y, n, rate(self, epoch * steps + s),
                                dd_key_at(ke, "batch", (uint64_t)s), &l));
         sum += l * (double)n;
+        seen += n;
         if (!isfinite(l)) break;
     }
-    *loss = sum / (double)f->src.n;
+    *loss = sum / (double)seen;
     return DD_OK;
 }
 

@@ -20,10 +20,11 @@ typedef struct dd_fit {
     const dd_dataset *d;
     dd_fit_source src;
     int64_t batch, pixels, classes;
-    int32_t *order;  /* [n] this epoch's permutation */
-    int32_t *picked; /* [batch] */
-    float *x, *y;    /* [batch,pixels] [batch,classes] */
-    dd_dc_aug dc;    /* what batches pass through before the trainer; empty unless the caller fills it */
+    int64_t epoch_steps; /* an epoch ends after this many batches of its permutation; 0: it has all of them */
+    int32_t *order;      /* [n] this epoch's permutation */
+    int32_t *picked;     /* [batch] */
+    float *x, *y;        /* [batch,pixels] [batch,classes] */
+    dd_dc_aug dc;        /* what batches pass through before the trainer; empty unless the caller fills it */
     /* Asked before each batch; false: the epoch ends with DD_EINTERRUPTED. NULL: always on. */
     bool (*going_on)(void *self, int64_t step);
     void *self;
@@ -35,7 +36,7 @@ dd_status dd_fit_check_net(const dd_net *net, const dd_dataset *d);
 /* batch is cut to src.n. Takes the trainer, and f->dc if that is filled later: dd_fit_fini frees both. */
 dd_status dd_fit_init(dd_fit *f, dd_trainer *t, const dd_dataset *d, dd_fit_source src, int64_t pixels, int64_t batch);
 void dd_fit_fini(dd_fit *f);
-int64_t dd_fit_steps(const dd_fit *f); /* batches an epoch */
+int64_t dd_fit_steps(const dd_fit *f); /* batches an epoch, epoch_steps considered */
 
 /* Learning rate of a step, counted from 0 over the whole training. */
 typedef double (*dd_rate_fn)(const void *self, int64_t step);

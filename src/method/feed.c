@@ -9,6 +9,7 @@
 #include "nn/krr.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -206,6 +207,12 @@ void dd_scale_by(dd_tensor *t, double a)
 void dd_set_zero(dd_tensor *t)
 {
     memset(t->data, 0, dd_tensor_bytes(t));
+}
+
+double dd_cosine(int64_t it, int64_t n, double floor)
+{
+    const double pi = 3.14159265358979323846, way = it < n ? (double)it / (double)n : 1;
+    return (1 - floor) * (1 + cos(pi * way)) / 2 + floor;
 }
 
 double dd_scalar(const dd_tensor *t)

@@ -56,6 +56,8 @@ dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double r
 /* For settle: spec [DD_OPT_TEXT] becomes canonical, and with `ridge` what the set is judged by. Errors of
  * dd_kernel_open. */
 dd_status dd_run_kernel(dd_run *r, char *spec, double ridge);
+/* Falls along a cosine from 1 in iteration 0 to `floor` in iteration n, and stays there. */
+double dd_cosine(int64_t it, int64_t n, double floor);
 /* The element of a scalar. */
 double dd_scalar(const dd_tensor *t);
 #endif

@@ -6,6 +6,7 @@
  * for a network out of a pool whose members are of all ages: after each step the network at hand makes one of its own
  * on the set, by squared error, or a fresh one takes its place. Knows graph, exec, nn, data. */
 #include "base/memory.h"
+#include "method/embed.h"
 #include "method/lossgrad.h"
 #include "nn/krr.h"
 #include "nn/train_step.h"
@@ -14,17 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-#define PI 3.14159265358979323846
-
 enum { AGE, STEPS, NOTES }; /* what the pool's notes hold of a network */
-enum { PART = 64 };
-
-/* Embeds some real images. */
-typedef struct part {
-    dd_program *p;
-    dd_feed in;
-    dd_tensor out; /* [n,F] */
-} part;
 
 typedef struct frepo {
     /* options */
@@ -36,7 +27,7 @@ typedef struct frepo {
     dd_trainer *trainer;
     dd_trainer_memory net; /* of the network at hand */
     dd_program *p;
-    part parts[2]; /* of the real images: PART at a time, and the rest */
+    dd_embed real;
     dd_feed syn;
     dd_tensor yt;                                   /* [m,C] */
     dd_tensor theta, stats, features;               /* [P] [S] [m,F] in the type of the arithmetic */
@@ -172,25 +163,6 @@ static dd_status allocate(const dd_run *r, frepo *m)
     return m->order && m->x && m->y ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a batch of the set");
 }
 
-static dd_status build_part(const dd_run *r, const frepo *m, part *w, int64_t n)
-{
-    if (n == 0) return DD_OK;
-    DD_TRY(dd_feed_init(&w->in, r, n, true));
-    DD_TRY(dd_tensor_init(&w->out, r->dtype, DD_SHAPE(n, dd_net_features(r->net))));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
-    const dd_val theta = dd_input(g, "theta", r->dtype, m->theta.shape), x = dd_input(g, "x", r->dtype, w->in.x.shape);
-    const dd_val stats = m->stats.data ? dd_input(g, "stats", r->dtype, m->stats.shape) : (dd_val){0};
-    dd_output(g, "features", dd_net_apply(g, r->net, theta, x, stats).features);
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
-    DD_TRY(dd_bind(w->p, "theta", &m->theta));
-    if (m->stats.data) DD_TRY(dd_bind(w->p, "stats", &m->stats));
-    DD_TRY(dd_bind(w->p, "x", &w->in.x));
-    return dd_bind(w->p, "features", &w->out);
-}
-
 static dd_status frepo_build(dd_run *r, void *state)
 {
     frepo *m = state;
@@ -199,8 +171,7 @@ static dd_status frepo_build(dd_run *r, void *state)
     DD_TRY(allocate(r, m));
     DD_TRY(dd_stream_init(&m->stream, r, m->m));
     DD_TRY(build_program(r, m));
-    DD_TRY(build_part(r, m, &m->parts[0], m->m < PART ? 0 : PART));
-    DD_TRY(build_part(r, m, &m->parts[1], m->m % PART));
+    DD_TRY(dd_embed_init(&m->real, r, m->m, &m->theta, &m->stats));
     DD_TRY(dd_trainer_new(&m->trainer, r->backend, r->net, &o));
     m->net = dd_trainer_state(m->trainer);
     return DD_OK;
@@ -215,11 +186,7 @@ static void frepo_fini(void *state)
     dd_program_free(m->p);
     dd_trainer_free(m->trainer);
     dd_feed_fini(&m->syn);
-    for (size_t i = 0; i < DD_LEN(m->parts); i++) {
-        dd_program_free(m->parts[i].p);
-        dd_feed_fini(&m->parts[i].in);
-        dd_tensor_fini(&m->parts[i].out);
-    }
+    dd_embed_fini(&m->real);
     dd_stream_fini(&m->stream);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
     dd_free(m->order);
@@ -296,24 +263,10 @@ static dd_status grow(dd_run *r, frepo *m, int64_t i, dd_key key)
 
 /* --- one step --- */
 
-static dd_status embed(const dd_run *r, frepo *m, const int32_t *items)
-{
-    for (int64_t at = 0; at < m->m;) {
-        part *w = m->m - at < PART ? &m->parts[1] : &m->parts[0];
-        dd_tensor f = dd_tensor_rows(&m->features, at, w->in.n), y = dd_tensor_rows(&m->yt, at, w->in.n);
-        dd_feed_real(&w->in, r, items + at);
-        DD_TRY(dd_exec(w->p));
-        copy(&f, &w->out);
-        copy(&y, &w->in.y);
-        at += w->in.n;
-    }
-    return DD_OK;
-}
-
 /* With the network in place: r->loss, m->dx and m->dy. */
 static dd_status differentiate(dd_run *r, frepo *m, const int32_t *items)
 {
-    DD_TRY(embed(r, m, items));
+    DD_TRY(dd_embed_run(&m->real, r, items, &m->features, &m->yt));
     dd_feed_synthetic(&m->syn, r, 0, 0, m->syn.n);
     dd_feed_labels(&m->syn, r, 0, 0, m->syn.n);
     DD_TRY(dd_regress(r, m->p, &m->factor, m->ridge, &m->raised));
@@ -346,8 +299,7 @@ static dd_status frepo_iterate(dd_run *r, void *state, int64_t it)
     frepo *m = state;
     const dd_key key = dd_key_at(r->key, "frepo", (uint64_t)it);
     const int64_t i = (int64_t)dd_key_below(dd_key_at(key, "turn", 0), 0, (uint64_t)m->pool);
-    const double way = it < m->schedule ? (double)it / (double)m->schedule : 1;
-    const double rate = (1 - m->lr_floor) * (1 + cos(PI * way)) / 2 + m->lr_floor;
+    const double rate = dd_cosine(it, m->schedule, m->lr_floor);
     const int64_t pixels = dd_shape_count(m->dx.shape), labels = dd_shape_count(m->dy.shape);
     if (it == 0) DD_TRY(fill_pool(r, m));
     turn(m, i, false);

@@ -130,11 +130,12 @@ static dd_status check_index(const job *j)
     return DD_OK;
 }
 
-static dd_status check_vector(const dd_tensor *t, const char *name, const dd_net *net)
+static dd_status check_vector(const dd_tensor *t, const char *name, const dd_net *net, bool several)
 {
-    if (!t->data || dd_shape_count(t->shape) == dd_net_size(net)) return DD_OK;
-    return dd_fail(DD_EINVAL, "\"%s\" has %" PRId64 " numbers, and %s has %" PRId64 " parameters", name,
-                   dd_shape_count(t->shape), dd_net_spec(net), dd_net_size(net));
+    const int64_t p = dd_net_size(net), have = t->data ? dd_shape_count(t->shape) : p;
+    if (have == p || (several && have > 0 && have % p == 0)) return DD_OK;
+    return dd_fail(DD_EINVAL, "\"%s\" has %" PRId64 " numbers, and %s has %" PRId64 " parameters", name, have,
+                   dd_net_spec(net), p);
 }
 
 /* The real images that are given make a step's batch, all of them. */
@@ -173,8 +174,8 @@ static dd_status build(job *j, dd_dtype type)
     if (!d->method->gradient) return dd_fail(DD_EUNSUPPORTED, "method %s makes no gradient", d->method->name);
     if (!dd_shape_equal(d->r.syn->images.shape, j->syn.shape))
         return dd_fail(DD_EINVAL, "synthetic and real images are of different sizes");
-    DD_TRY(check_vector(&j->theta, "theta", d->net));
-    DD_TRY(check_vector(&j->target, "target", d->net));
+    DD_TRY(check_vector(&j->theta, "theta", d->net, d->method->networks));
+    DD_TRY(check_vector(&j->target, "target", d->net, false));
     DD_TRY(check_index(j));
     DD_TRY(check_siamese(j));
     DD_TRY(take_whole_batch(j));

@@ -110,6 +110,7 @@ dd_status dd_gradmatch_settle(dd_run *r, void *state)
 {
     dd_gradmatch *m = state;
     const int64_t outer = r->ipc < 50 ? r->ipc : 50;
+    if (!m->schedule && m->lr_floor < 1) m->schedule = r->iterations;
     if (!m->outer_loop) m->outer_loop = outer;
     if (!m->inner_loop) m->inner_loop = r->ipc == 1 ? 1 : r->ipc == 30 ? 20 : r->ipc == 40 ? 15 : 500 / outer;
     return DD_OK;
@@ -330,7 +331,7 @@ dd_status dd_gradmatch_iterate(dd_run *r, void *state, int64_t it)
         r->loss = sum / (double)(o + 1);
         if (!isfinite(loss)) return DD_OK; /* the driver says what happened; the images stay as they were */
         dd_sgd_update(dd_f32(&r->syn->images), dd_f32(&m->speed), dd_f32(&m->grad), dd_shape_count(m->grad.shape),
-                      m->lr_img, m->momentum_img, 0);
+                      dd_cosine(it, m->schedule, m->lr_floor) * m->lr_img, m->momentum_img, 0);
         if (o + 1 < m->outer_loop) DD_TRY(train(r, m, dd_key_at(key, "train", (uint64_t)o)));
     }
     return DD_OK;

@@ -19,8 +19,8 @@ typedef struct dd_gradpass {
 
 typedef struct dd_gradmatch {
     /* options */
-    double lr_img, momentum_img, lr_net;
-    int64_t batch_real, batch_train, outer_loop, inner_loop, chunk;
+    double lr_img, lr_floor, momentum_img, lr_net;
+    int64_t schedule, batch_real, batch_train, outer_loop, inner_loop, chunk;
     int64_t warmup_iterations, warmup_matches; /* dcc */
     bool siamese;
     char distance[DD_OPT_TEXT];
@@ -37,6 +37,22 @@ typedef struct dd_gradmatch {
 
 #define DD_GRADMATCH_ROWS(outer, inner)                                                                                \
     {"lr_img", DD_OPT_REAL, offsetof(dd_gradmatch, lr_img), "0.1", 0, 1e9, NULL, "learning rate of the pixels"},       \
+        {"lr_floor",                                                                                                   \
+         DD_OPT_REAL,                                                                                                  \
+         offsetof(dd_gradmatch, lr_floor),                                                                             \
+         "1",                                                                                                          \
+         0,                                                                                                            \
+         1,                                                                                                            \
+         NULL,                                                                                                         \
+         "part of it that is left at the end; between lies a cosine"},                                                 \
+        {"schedule",                                                                                                   \
+         DD_OPT_INT,                                                                                                   \
+         offsetof(dd_gradmatch, schedule),                                                                             \
+         "0",                                                                                                          \
+         0,                                                                                                            \
+         1e9,                                                                                                          \
+         NULL,                                                                                                         \
+         "iterations over which the cosine falls; 0: all of the run"},                                                 \
         {"momentum_img",          DD_OPT_REAL, offsetof(dd_gradmatch, momentum_img), "0.5", 0, 0.999, NULL,            \
          "momentum of the pixels"},                                                                                    \
         {"lr_net",                                                                                                     \

@@ -51,7 +51,7 @@ int dd_net_kind_count(void)
 }
 
 static const dd_option common_options[] = {{"init", DD_OPT_CHOICE, offsetof(dd_net_common, init), "uniform", 0, 0,
-                                            "uniform|xavier|lecun", "Distribution of weights."},
+                                            "uniform|xavier|lecun|nngp", "Distribution of weights."},
                                            {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
 
 const dd_option *dd_net_common_options(void)
@@ -265,6 +265,13 @@ static void fill_lecun(const dd_net_slot *s, float *x, int64_t count, dd_key key
     }
 }
 
+/* Weights of variance 2/fan_in and biases of variance 0.01: what kernels of infinitely wide networks take. */
+static void fill_nngp(const dd_net_slot *s, float *x, int64_t count, dd_key key)
+{
+    const double sd = s->info.shape.rank > 1 ? sqrt(2) * s->bound : 0.1;
+    dd_key_fill_normal(dd_key_at(key, s->name, 0), x, count, 0, sd);
+}
+
 /* Every tensor has a key of its own, so adding a layer leaves the others' draws alone. */
 static void fill(const dd_net_slot *s, float *x, int64_t count, dd_key key)
 {
@@ -277,12 +284,14 @@ static void fill(const dd_net_slot *s, float *x, int64_t count, dd_key key)
 
 static void fill_all(const dd_net *n, float *theta, dd_key key)
 {
-    const bool xavier = strcmp(n->common.init, "xavier") == 0, lecun = strcmp(n->common.init, "lecun") == 0;
+    const char *how = n->common.init;
+    const bool xavier = !strcmp(how, "xavier"), lecun = !strcmp(how, "lecun"), nngp = !strcmp(how, "nngp");
     for (int i = 0; i < n->nparams; i++) {
         const dd_net_slot *s = &n->slot[i];
         const bool weights = s->init == DD_INIT_UNIFORM;
         (weights && xavier  ? fill_xavier
          : weights && lecun ? fill_lecun
+         : weights && nngp  ? fill_nngp
                             : fill)(s, theta + s->info.offset, dd_shape_count(s->info.shape), key);
     }
 }

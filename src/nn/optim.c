@@ -77,3 +77,17 @@ void dd_adam_update(float *x, float *m, float *v, const float *g, int64_t n, dou
         x[i] -= rate * m[i] / (sqrtf(v[i]) * root + 1e-8f);
     }
 }
+
+void dd_adabelief_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
+                         int64_t step)
+{
+    const double fix1 = 1 - pow(beta1, (double)step), fix2 = 1 - pow(beta2, (double)step);
+    const float b1 = (float)beta1, b2 = (float)beta2, c1 = (float)(1 - beta1), c2 = (float)(1 - beta2);
+    const float rate = (float)(lr / fix1), root = (float)(1 / sqrt(fix2));
+    for (int64_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + c1 * g[i];
+        const float off = g[i] - m[i];
+        v[i] = b2 * v[i] + c2 * off * off + 1e-16f;
+        x[i] -= rate * m[i] / (sqrtf(v[i]) * root + 1e-16f);
+    }
+}

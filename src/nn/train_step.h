@@ -25,6 +25,11 @@ void dd_adam_update(float *x, float *m, float *v, const float *g, int64_t n, dou
 void dd_lamb_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
                     int64_t step);
 
+/* AdaBelief without weight decay (Zhuang et al. 2020): Adam whose second moment is that of the gradient's distance from
+ * its first, plus epsilon; epsilon 1e-16. Host side, likewise. */
+void dd_adabelief_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
+                         int64_t step);
+
 /* As dd_aug_draw, but every row gets all strategies of the list, composed: ordinary augmentation ("crop_flip"). */
 void dd_aug_draw_all(dd_aug a, dd_image image, dd_key key, int64_t n, float *params);
 

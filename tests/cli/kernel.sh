@@ -87,6 +87,21 @@ with open(sys.argv[1]) as f:
 assert s["result"]["mean"] > s["random_real"]["mean"] + 0.05, (s["result"], s["random_real"])
 PY
 
+# features of random networks in place of a kernel; the kernel judges
+random="distill --method rfad --data digits --ipc 1 --net convnet:depth=1,width=16,norm=none,init=nngp --set kernel=conv:depth=1,kind=nngp --iterations 60 --set batch_real=200 --set lr_img=0.01 --set networks=2 --seed 2 --threads 1 --quiet"
+works 'RFAD' $random --out random
+python3 - random/set.json <<'PY' || fail 'rfad is not above random real images'
+import json, sys
+with open(sys.argv[1]) as f:
+    s = json.load(f)
+assert s["result"]["mean"] > s["random_real"]["mean"] + 0.1, (s["result"], s["random_real"])
+PY
+# what does not fit into memory is computed twice, to the same bits
+works 'RFAD' $random --set memory=1 --set batch_real=1000 --iterations 3 --no-baselines --out twice
+works 'RFAD' $random --set batch_real=1000 --iterations 3 --no-baselines --out once
+cmp twice/set.safetensors once/set.safetensors || fail 'features computed twice give another set'
+expect 2 '"theta" holds 2 networks, and networks is 8' grad --method rfad --net mlp:depth=1,width=1 --ipc 1 two.safetensors y.safetensors
+
 works 'depth=5|7|10' kernels
 expect 6 'did you mean conv?' $kip --set kernel=cnov --out x
 expect 2 'at least 32 pixels a side' $kip --set kernel=conv:depth=5 --out x

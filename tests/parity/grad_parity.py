@@ -42,7 +42,7 @@ class Problem:
         self.tensors = {
             "syn": syn.reshape(-1, *syn.shape[2:]),
             "real": real.reshape(-1, *real.shape[2:]),
-            "theta": net.draw(rng),
+            "theta": np.concatenate([net.draw(rng) for _ in range(method.get("networks", 1))]),
         }
         steps = method.get("steps", 0)
         if not steps:
@@ -61,7 +61,9 @@ class Problem:
         if "labels" in method:
             self.tensors["labels"] = rng.standard_normal((len(self.tensors["syn"]), self.classes)).astype(np.float32)
             self.tensors["labels"] += 3 * self.hard(torch.float32, self.ipc).numpy()
-        self.wrt = ({} if "labels only" in method else {"images": "syn"}) | {k: k for k in ("lr", "labels") if k in self.tensors}
+        if "temperature" in method:
+            self.tensors["temperature"] = np.zeros(1, np.float32)
+        self.wrt = ({} if "labels only" in method else {"images": "syn"}) | {k: k for k in ("lr", "labels", "temperature") if k in self.tensors}
 
     def hard(self, dtype, per):
         """One-hot labels of `per` images a class."""
@@ -241,6 +243,24 @@ def frepo(p, t, relu):
     return loss - torch.clamp(top[:, 0] - top[:, 1], max=share).mean() if learned else loss
 
 
+def rfad(p, t, relu):
+    """The features of several networks regress; e^tau times the predictions are logits, or their error is squared.
+    The regression is in double, as the authors'."""
+    n, share = p.method["networks"], 1 / p.classes
+    nets = t["theta"].detach().chunk(n)
+    phi = lambda x: torch.cat([p.net(w, x, relu)[0] for w in nets], 1).double() / (n * p.net.features) ** 0.5
+    f = phi(t["syn"])
+    with torch.no_grad():
+        ft = phi(t["real"])
+    kss, kts = 2 * f @ f.T + 0.01, 2 * ft @ f.T + 0.01
+    y = t["labels"].double() if "labels" in t else p.hard(f.dtype, p.ipc) - share
+    out = kts @ torch.linalg.solve(kss + 0.005 * kss.trace() / len(f) * torch.eye(len(f), dtype=f.dtype), y)
+    hard = p.hard(f.dtype, len(out) // p.classes)
+    if p.method.get("squared"):
+        return (out - hard + share).square().mean() / 2
+    return cross_entropy(t["temperature"].exp() * out, hard)
+
+
 # loss: the objective; real: images a class; side: pixels of the middle that are taken; told: how attar is; words:
 # augmentation; steps, batch: of unrolled training; labels: how learned
 METHODS = {
@@ -270,6 +290,9 @@ METHODS = {
                           "--set", "mix=0.3"]},
     "frepo": {"loss": frepo, "labels": "raw", "told": ["--method", "frepo", "--set", "ridge=0.01", "--set", "flip=true"]},
     "frepo-hard": {"loss": frepo, "told": ["--method", "frepo", "--set", "ridge=0.01", "--set", "labels=hard"]},
+    "rfad": {"loss": rfad, "labels": "raw", "networks": 2, "temperature": True, "told": ["--method", "rfad", "--set", "networks=2", "--set", "labels=learned"]},
+    "rfad-squared": {"loss": rfad, "networks": 3, "squared": True,
+                     "told": ["--method", "rfad", "--set", "networks=3", "--set", "loss=squared", "--set", "memory=1"]},
     "kip-fc1": kernel_of("fc:depth=1", kernels.fc_of(1), labels="raw"),
     "kip-fc3": kernel_of("fc:depth=3", kernels.fc_of(3)),
     "kip-conv": kernel_of("conv:depth=2,pool=none", kernels.conv_of(2, False), side=4, real=4),

@@ -260,6 +260,47 @@ static void growing_epochs_spoil_nothing(void **state)
     dd_experts_close(e);
 }
 
+/* Weights of one expert after some epochs. */
+static void weights(const bench *k, const char *name, int64_t epoch, dd_tensor *theta)
+{
+    dd_experts *e;
+    ok(dd_experts_open(&e, at(k, name), k->d, k->net));
+    ok(dd_tensor_init(theta, DD_F32, DD_SHAPE(dd_net_size(k->net))));
+    ok(dd_experts_read(e, 0, epoch, theta));
+    dd_experts_close(e);
+}
+
+/* An epoch of fewer steps is the beginning of a whole one; of more, all of it. */
+static void epochs_may_be_short(void **state)
+{
+    const bench *k = *state;
+    dd_experts_opts o = opts("float32"), more = o;
+    stopper s = {0};
+    dd_tensor whole, part, all;
+    o.epoch_steps = STEPS - 2;
+    more.epoch_steps = STEPS + 1;
+    ok(dd_experts_train(&o, k->b, k->net, k->d, at(k, "short"), stop_at, &s));
+    assert_int_equal(s.last.steps, STEPS - 2);
+    assert_int_equal(s.snapshots, EXPERTS * EPOCHS);
+    assert_int_equal(s.calls, EXPERTS * EPOCHS * (STEPS - 1));
+    stop_everywhere(k, &o, "parts", "goes on after epoch 0");
+    same_folder(k, "short", "parts", EXPERTS, EPOCHS);
+    ok(train(k, "more", &more));
+    o.epoch_steps = 0;
+    refused(train(k, "short", &o), DD_EEXIST, "epoch_steps=4, this call asks for 0");
+    ok(train(k, "whole", &o));
+    weights(k, "whole", 1, &whole);
+    weights(k, "short", 1, &part);
+    weights(k, "more", 1, &all);
+    assert_memory_equal(whole.data, all.data, dd_tensor_bytes(&whole));
+    assert_memory_not_equal(whole.data, part.data, dd_tensor_bytes(&whole));
+    o.epoch_steps = -1;
+    refused(train(k, "whole", &o), DD_EINVAL, "epoch_steps is -1");
+    dd_tensor_fini(&whole);
+    dd_tensor_fini(&part);
+    dd_tensor_fini(&all);
+}
+
 static void other_options_are_refused_by_name(void **state)
 {
     bench *k = *state;
@@ -487,6 +528,7 @@ int main(void)
         TEST(progress_counts_what_is_left),
         TEST(a_folder_may_grow),
         TEST(growing_epochs_spoil_nothing),
+        TEST(epochs_may_be_short),
         TEST(other_options_are_refused_by_name),
         TEST(a_loss_that_is_no_number_is_said),
         TEST(snapshots_differ_and_the_loss_falls),

@@ -483,7 +483,7 @@ static void memory_may_end_anywhere(void **state)
 {
     char experts[320];
     const char *const follow[] = {experts, "max_start_epoch=1", "syn_steps=2", "expert_epochs=1", NULL};
-    const char *const methods[] = {"dc", "cafe", "mtt", "sldd", "ld", "kip", "ls", "frepo"};
+    const char *const methods[] = {"dc", "cafe", "mtt", "sldd", "ld", "kip", "ls", "frepo", "rfad"};
     make_experts(*state, experts, sizeof experts);
     for (size_t i = 0; i < DD_LEN(methods); i++) {
         dd_status st = DD_ENOMEM;

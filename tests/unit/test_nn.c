@@ -731,7 +731,6 @@ static dd_status open_and_step(dd_backend *b, const float *x, const float *y)
     return st;
 }
 
-/* Whichever allocation fails, the failure is reported and nothing leaks (the sanitizer build sees to that). */
 /* LeCun's weights: variance 1/fan_in, none beyond two standard deviations of the uncut normal; biases 0. */
 static void lecun_has_its_variance(void **state)
 {
@@ -761,6 +760,51 @@ static void lecun_has_its_variance(void **state)
     dd_net_close(n);
 }
 
+/* As kernels of infinite width have them: weights of variance 2/fan_in, biases of 0.01. */
+static void nngp_has_its_variance(void **state)
+{
+    dd_net *n = NULL;
+    (void)state;
+    OK(dd_net_open(&n, "convnet:depth=2,width=256,norm=none,init=nngp", (dd_image){3, 8, 8}, 200));
+    dd_tensor theta = tensor(DD_F32, DD_SHAPE(dd_net_size(n)));
+    OK(dd_net_init(n, &theta, dd_key_seed(4)));
+    for (int i = 0; i < dd_net_params(n); i++) {
+        const dd_param_info *p = dd_net_param(n, i);
+        const int64_t count = dd_shape_count(p->shape);
+        const double want = p->shape.rank > 1 ? 2 / (double)(count / p->shape.dim[0]) : 0.01;
+        const float *x = dd_f32(&theta) + p->offset;
+        double squares = 0, sum = 0;
+        for (int64_t k = 0; k < count; k++) {
+            squares += (double)x[k] * (double)x[k];
+            sum += (double)x[k];
+        }
+        assert_true(fabs(squares / (double)count / want - 1) < 5 / sqrt((double)count));
+        assert_true(fabs(sum / (double)count) < 4 * sqrt(want / (double)count));
+    }
+    dd_tensor_fini(&theta);
+    dd_net_close(n);
+}
+
+/* The second moment is of the gradient's distance from the first: where that is steady, steps grow. */
+static void adabelief_follows_its_formula(void **state)
+{
+    float x[] = {1, 2}, m[2] = {0}, v[2] = {0};
+    double y[] = {1, 2}, first[2] = {0}, second[2] = {0};
+    (void)state;
+    for (int64_t t = 1; t <= 3; t++) {
+        const float g[] = {0.5f, (float)t};
+        dd_adabelief_update(x, m, v, g, 2, 0.01, 0.9, 0.999, t);
+        for (int i = 0; i < 2; i++) {
+            first[i] += 0.1 * ((double)g[i] - first[i]);
+            const double off = (double)g[i] - first[i];
+            second[i] = 0.999 * second[i] + 0.001 * off * off + 1e-16;
+            y[i] -=
+                0.01 * first[i] / (1 - pow(0.9, (double)t)) / (sqrt(second[i] / (1 - pow(0.999, (double)t))) + 1e-16);
+            assert_true(fabs((double)x[i] - y[i]) < 1e-6);
+        }
+    }
+}
+
 /* A step moves all of x by lr times its norm, along Adam's direction. */
 static void lamb_moves_by_its_norm(void **state)
 {
@@ -775,6 +819,7 @@ static void lamb_moves_by_its_norm(void **state)
     for (int i = 0; i < 3; i++) assert_true(fabs((double)x[i] - want[i]) < 1e-5);
 }
 
+/* Whichever allocation fails, the failure is reported and nothing leaks (the sanitizer build sees to that). */
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -817,6 +862,8 @@ int main(void)
         cmocka_unit_test(testing_does_not_mix_images),
         cmocka_unit_test(lecun_has_its_variance),
         cmocka_unit_test(lamb_moves_by_its_norm),
+        cmocka_unit_test(nngp_has_its_variance),
+        cmocka_unit_test(adabelief_follows_its_formula),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
