@@ -88,7 +88,7 @@ typedef struct dd_method {
     const char *not_batch;
     const char *not_aug; /* why augmentation means nothing to it; NULL: it means something */
     const char *labels;  /* "hard|soft|learned" or what of it means something, its own choice first; NULL: hard only */
-    bool networks; /* it has several networks at once: attar grad's theta is [networks*P] */
+    bool networks;       /* it has several networks at once: attar grad's theta is [networks*P] */
     bool brief; /* an iteration is never left in its middle, so the state before it need not be kept: it is large */
     const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what

@@ -100,6 +100,11 @@ PY
 works 'RFAD' $random --set memory=1 --set batch_real=1000 --iterations 3 --no-baselines --out twice
 works 'RFAD' $random --set batch_real=1000 --iterations 3 --no-baselines --out once
 cmp twice/set.safetensors once/set.safetensors || fail 'features computed twice give another set'
+python3 - <<'PY' || fail 'a file with two networks'
+from tensors import *
+s = read("random/set.safetensors")
+write("two.safetensors", {"syn": s["images"], "theta": ({"dtype": "F32", "shape": [2 * 85]}, bytes(8 * 85))})
+PY
 expect 2 '"theta" holds 2 networks, and networks is 8' grad --method rfad --net mlp:depth=1,width=1 --ipc 1 two.safetensors y.safetensors
 
 works 'depth=5|7|10' kernels

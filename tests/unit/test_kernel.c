@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Neural kernels: known values, which finite networks of growing width agree with, in double and in float, and
- * gradients against central differences, between two sets of images and within one. */
+ * Neural kernels: known values in double and in float, and gradients against central differences, between two sets of
+ * images and within one. */
 #include "attar/kernel.h"
 #include "attar/program.h"
 #include "base/memory.h"
@@ -370,6 +370,77 @@ static void regularisers_rise(void **state)
     }
 }
 
+/* The regression of 4 targets by 5 images: predictions, loss and its gradients by kss, kst and labels. */
+enum { OUTS = 5 };
+static void regress(const dd_tensor *kss, const dd_tensor *kst, const dd_tensor *ys, const dd_tensor *yt,
+                    dd_tensor out[OUTS])
+{
+    static const char *const names[OUTS] = {"p", "loss", "dkss", "dkst", "dys"};
+    const dd_shape shapes[OUTS] = {yt->shape, DD_SCALAR, kss->shape, kst->shape, ys->shape};
+    dd_backend *b = NULL;
+    dd_program *p = NULL;
+    dd_tensor ridge = tensor(DD_F64, DD_SCALAR);
+    dd_val d[3];
+    put(&ridge, 0, 1e-3);
+    ok(dd_backend_open(&b, "cpu", 1));
+    dd_graph *g = dd_graph_new();
+    const dd_val wrt[] = {dd_input(g, "kss", DD_F64, kss->shape), dd_input(g, "kst", DD_F64, kst->shape),
+                          dd_input(g, "ys", DD_F64, ys->shape)};
+    const dd_val says =
+        dd_krr_predict(g, wrt[1], dd_krr_weights(g, wrt[0], wrt[2], dd_input(g, "ridge", DD_F64, DD_SCALAR)));
+    const dd_val loss = dd_krr_loss(g, says, dd_input(g, "yt", DD_F64, yt->shape), 8);
+    dd_grad(g, loss, 3, wrt, d);
+    dd_output(g, "p", says);
+    dd_output(g, "loss", loss);
+    for (int i = 0; i < 3; i++) dd_output(g, names[i + 2], d[i]);
+    ok(dd_compile(&p, g, b));
+    dd_graph_free(g);
+    ok(dd_bind(p, "kss", kss));
+    ok(dd_bind(p, "kst", kst));
+    ok(dd_bind(p, "ys", ys));
+    ok(dd_bind(p, "yt", yt));
+    ok(dd_bind(p, "ridge", &ridge));
+    for (int i = 0; i < OUTS; i++) {
+        out[i] = tensor(DD_F64, shapes[i]);
+        ok(dd_bind(p, names[i], &out[i]));
+    }
+    ok(dd_exec(p));
+    dd_program_free(p);
+    dd_backend_close(b);
+    dd_tensor_fini(&ridge);
+}
+
+/* A factor of the kernel changes no prediction. Of a power of four, whose root Cholesky takes, not one bit: gradients
+ * by the kernel are the smaller by that factor, and exactly so. */
+static void a_factor_of_the_kernel_is_nothing(void **state)
+{
+    const double by = 4096;
+    dd_tensor k = tensor(DD_F64, DD_SHAPE(5, 5)), t = tensor(DD_F64, DD_SHAPE(5, 4)),
+              ys = tensor(DD_F64, DD_SHAPE(5, 2));
+    dd_tensor yt = tensor(DD_F64, DD_SHAPE(4, 2)), one[OUTS], other[OUTS];
+    (void)state;
+    for (int64_t i = 0; i < 25; i++) put(&k, i, exp(-0.1 * pow((double)(i / 5 - i % 5), 2)));
+    for (int64_t i = 0; i < 20; i++) put(&t, i, exp(-0.1 * pow((double)(i / 4) - 1.2 * (double)(i % 4), 2)));
+    for (int64_t i = 0; i < 10; i++) put(&ys, i, sin((double)i));
+    for (int64_t i = 0; i < 8; i++) put(&yt, i, cos((double)i));
+    regress(&k, &t, &ys, &yt, one);
+    for (int64_t i = 0; i < 25; i++) put(&k, i, by * at(&k, i));
+    for (int64_t i = 0; i < 20; i++) put(&t, i, by * at(&t, i));
+    regress(&k, &t, &ys, &yt, other);
+    for (int o = 0; o < OUTS; o++)
+        for (int64_t i = 0; i < dd_shape_count(one[o].shape); i++) {
+            const double factor = o == 2 || o == 3 ? by : 1;
+            assert_true(at(&one[o], i) != 0); /* exactly, not nearly: */
+            assert_true(at(&one[o], i) >= factor * at(&other[o], i) && at(&one[o], i) <= factor * at(&other[o], i));
+        }
+    dd_tensor *const all[] = {&k, &t, &ys, &yt};
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    for (int o = 0; o < OUTS; o++) {
+        dd_tensor_fini(&one[o]);
+        dd_tensor_fini(&other[o]);
+    }
+}
+
 static void refusals(void **state)
 {
     dd_kernel *k = NULL;
@@ -390,9 +461,11 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(fully_connected),   cmocka_unit_test(convolutional),
-                                       cmocka_unit_test(a_set_with_itself), cmocka_unit_test(places_apart),
-                                       cmocka_unit_test(gradients),         cmocka_unit_test(blocks),
-                                       cmocka_unit_test(regularisers_rise), cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fully_connected),   cmocka_unit_test(convolutional),
+        cmocka_unit_test(a_set_with_itself), cmocka_unit_test(places_apart),
+        cmocka_unit_test(gradients),         cmocka_unit_test(blocks),
+        cmocka_unit_test(regularisers_rise), cmocka_unit_test(a_factor_of_the_kernel_is_nothing),
+        cmocka_unit_test(refusals)};
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }
