@@ -21,6 +21,7 @@ static int64_t batch_of(const dd_run *r, const dd_trajectory *m)
 dd_status dd_trajectory_settle(dd_run *r, void *state)
 {
     dd_trajectory *m = state;
+    if (!m->schedule && m->lr_floor < 1) m->schedule = r->iterations;
     if (m->batch_syn > r->syn->m)
         return dd_fail(DD_EINVAL, "batch_syn is %" PRId64 " and the set has %" PRId64 " images; 0 takes all of them",
                        m->batch_syn, r->syn->m);
@@ -389,12 +390,13 @@ dd_status dd_trajectory_iterate(dd_run *r, void *state, int64_t it)
                        "%.3g: lower lr_init or syn_steps, or raise threshold, in another folder",
                        MOST_SKIPS, m->threshold, r->loss);
     if (r->skipped) return DD_OK;
+    const double rate = dd_cosine(it, m->schedule, m->lr_floor);
     update_lr(r, m);
     dd_sgd_update(dd_f32(&r->syn->images), dd_f32(&m->speed), dd_f32(&m->grad), dd_shape_count(m->grad.shape),
-                  m->lr_img, m->momentum_img, 0);
+                  rate * m->lr_img, m->momentum_img, 0);
     if (!r->learned) return DD_OK;
     dd_sgd_update(dd_f32(&m->y), dd_f32(&m->label_speed), dd_f32(&m->label_grad), dd_shape_count(m->y.shape),
-                  m->lr_label, m->momentum_label, 0);
+                  rate * m->lr_label, m->momentum_label, 0);
     publish_labels(r, m);
     return DD_OK;
 }

@@ -13,8 +13,9 @@
 typedef struct dd_trajectory {
     /* options */
     char experts[DD_OPT_TEXT];
-    double lr_img, momentum_img, lr_lr, momentum_lr, lr_init, lr_label, momentum_label, momentum, threshold;
-    int64_t syn_steps, expert_epochs, batch_syn, min_start_epoch, max_start_epoch, first_max_start_epoch, expansion;
+    double lr_img, lr_floor, momentum_img, lr_lr, momentum_lr, lr_init, lr_label, momentum_label, momentum, threshold;
+    int64_t schedule, syn_steps, expert_epochs, batch_syn;
+    int64_t min_start_epoch, max_start_epoch, first_max_start_epoch, expansion;
     bool constant; /* tesla's estimator */
     /* the rest is the engine's */
     bool logits; /* labels are learned as logits: datm */
@@ -76,6 +77,22 @@ typedef struct dd_trajectory {
         {"batch_syn", DD_OPT_INT, offsetof(dd_trajectory, batch_syn),  "0", 0,                                         \
          1e6,         NULL,       "images of a student's step; 0: all"},                                               \
         {"lr_img", DD_OPT_REAL, offsetof(dd_trajectory, lr_img), "100", 0, 1e9, NULL, "learning rate of the pixels"},  \
+        {"lr_floor",                                                                                                   \
+         DD_OPT_REAL,                                                                                                  \
+         offsetof(dd_trajectory, lr_floor),                                                                            \
+         "1",                                                                                                          \
+         0,                                                                                                            \
+         1,                                                                                                            \
+         NULL,                                                                                                         \
+         "part of it, and of lr_label, that is left at the end; between lies a cosine"},                               \
+        {"schedule",                                                                                                   \
+         DD_OPT_INT,                                                                                                   \
+         offsetof(dd_trajectory, schedule),                                                                            \
+         "0",                                                                                                          \
+         0,                                                                                                            \
+         1e9,                                                                                                          \
+         NULL,                                                                                                         \
+         "iterations over which the cosine falls; 0: all of the run"},                                                 \
         {"momentum_img",          DD_OPT_REAL, offsetof(dd_trajectory, momentum_img), "0.5", 0, 0.999, NULL,           \
          "momentum of the pixels"},                                                                                    \
         {"lr_init",                                                                                                    \

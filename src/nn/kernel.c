@@ -171,7 +171,7 @@ static void begin_in_place(dd_covariances *s, dd_val x, dd_val y, int64_t c)
     s->b = s->same ? s->a : dd_reshape(g, dd_scale(g, b, scale), DD_SHAPE(s->h, s->w, 1, s->m));
 }
 
-dd_val dd_kernel_apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
+static dd_val apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y, bool once)
 {
     const dd_image im = k->image;
     const int64_t size = im.c * im.h * im.w, n = dd_shape_of(g, x).dim[0], m = dd_shape_of(g, y).dim[0];
@@ -185,7 +185,8 @@ dd_val dd_kernel_apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
                         .h = flat ? 1 : im.h,
                         .w = flat ? 1 : im.w,
                         .full = k->kind->pools && k->kind->pools(k->opts),
-                        .same = x.id == y.id};
+                        .same = x.id == y.id,
+                        .once = once};
     const int64_t c = flat ? size : im.c;
     x = dd_reshape(g, x, DD_SHAPE(n, c, s.h, s.w));
     y = s.same ? x : dd_reshape(g, y, DD_SHAPE(m, c, s.h, s.w));
@@ -193,4 +194,14 @@ dd_val dd_kernel_apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
     k->kind->build(&s, k->opts);
     dd_cov_dense(&s);
     return dd_reshape(g, strcmp(k->common.kind, "ntk") == 0 ? s.q : s.k, DD_SHAPE(n, m));
+}
+
+dd_val dd_kernel_apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
+{
+    return apply(g, k, x, y, false);
+}
+
+dd_val dd_kernel_apply_once(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
+{
+    return apply(g, k, x, y, true);
 }

@@ -31,7 +31,7 @@ static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, 
     dd_graph *g = dd_graph_new();
     if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
     const dd_val x = dd_input(g, "x", e->dtype, w->x.shape), y = own ? x : dd_input(g, "y", e->dtype, w->y.shape);
-    const dd_val k = dd_kernel_apply(g, e->kernel, x, y);
+    const dd_val k = dd_kernel_apply_once(g, e->kernel, x, y);
     dd_val dx;
     if (slope) {
         dd_grad(g, dd_dot(g, dd_input(g, "d", e->dtype, w->d.shape), k), 1, &x, &dx);

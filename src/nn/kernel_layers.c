@@ -64,6 +64,15 @@ void dd_cov_conv(dd_covariances *s)
     s->q = s->q.id ? dd_add(g, s->k, of_pairs(s, s->q)) : s->k;
 }
 
+/* A value whose gradients by k and p are dk and dp, whatever it was made from. */
+static dd_val with_slopes(const dd_covariances *s, dd_val y, dd_val k, dd_val dk, dd_val p, dd_val dp)
+{
+    dd_graph *g = s->g;
+    const dd_val by_k = dd_mul(g, dd_stop(g, dk), dd_sub(g, k, dd_stop(g, k)));
+    const dd_val by_p = dd_mul(g, dd_stop(g, dp), dd_sub(g, p, dd_stop(g, p)));
+    return dd_add(g, dd_stop(g, y), dd_add(g, by_k, by_p));
+}
+
 /* k of variances a and b, which grow to its shape, becomes that of the ReLUs; *slope is E[relu' relu']. Where `equal`
  * is not 0 the two are one variable, k = a = b. Where they are as good as that, as between equal patches of two images,
  * what is singular in the derivatives cancels or counts for nothing, and is left out likewise. */
@@ -82,8 +91,16 @@ static dd_val relu(const dd_covariances *s, dd_val k, dd_val a, dd_val b, dd_val
     const dd_val y = dd_add(g, dd_scale(g, dd_mul(g, p, sine), 1 / (2 * PI)), dd_mul(g, d, k));
     dd_val at = dd_lt(g, top, u);
     if (equal.id) at = dd_max(g, at, dd_expand(g, equal, shape));
-    *slope = dd_select(g, at, dd_full(g, s->dtype, shape, 0.5), d);
-    return dd_select(g, at, dd_scale(g, k, 0.5), y);
+    const dd_val half = dd_full(g, s->dtype, shape, 0.5), nothing = dd_full(g, s->dtype, shape, 0);
+    *slope = dd_select(g, at, half, d);
+    const dd_val value = dd_select(g, at, dd_scale(g, k, 0.5), y);
+    if (!s->once) return value;
+    /* d and the sine change with the angle, too, and what that does to the value cancels; d' = 1/(2 pi p sine) */
+    const dd_val outside = dd_max(g, at, dd_lt(g, u, dd_neg(g, top)));
+    const dd_val by_k =
+        dd_select(g, outside, nothing, dd_div(g, dd_full(g, s->dtype, shape, 1 / (2 * PI)), dd_mul(g, p, sine)));
+    *slope = with_slopes(s, *slope, k, by_k, p, dd_neg(g, dd_mul(g, by_k, cosine)));
+    return with_slopes(s, value, k, *slope, p, dd_select(g, at, nothing, dd_scale(g, sine, 1 / (2 * PI))));
 }
 
 /* The diagonal [n,h,w] of [n,h,w,h,w]. */
