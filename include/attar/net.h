@@ -66,9 +66,10 @@ const dd_option *dd_net_common_options(void); /* what every network takes beside
 #define DD_AUG_PARAMS 16
 typedef struct dd_aug {
     unsigned list; /* bits DD_AUG_*; 0: none */
+    bool frepo;    /* the ranges of FRePo's students (Zhou, Nezhadarya, Ba 2022), which are narrower */
 } dd_aug;
 enum { DD_AUG_COLOR = 1, DD_AUG_CROP = 2, DD_AUG_CUTOUT = 4, DD_AUG_FLIP = 8, DD_AUG_SCALE = 16, DD_AUG_ROTATE = 32 };
-/* Parses "color_crop_cutout_flip_scale_rotate" or "none". */
+/* Parses "color_crop_cutout_flip_scale_rotate", "frepo:" and such a list, or "none". */
 dd_status dd_aug_parse(dd_aug *out, const char *text);
 char *dd_aug_text(dd_aug a, char *buf, size_t size);
 /* Augments x [N,C,H,W] with params [N,DD_AUG_PARAMS] (an input that dd_aug_draw fills). list 0: x itself. */

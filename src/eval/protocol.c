@@ -15,6 +15,12 @@ static bool is_digits(const dd_dataset *d)
     return false;
 }
 
+/* FRePo's students see mirror images of neither MNIST nor Fashion-MNIST. */
+static bool mirrored(const dd_dataset *d)
+{
+    return !is_digits(d) && !(d && !strcmp(d->name, "fashion-mnist"));
+}
+
 /* DC augments batch norm's networks, which need it to train on few images, and MNIST; batch norm decides first, as in
  * the authors' code. */
 static void dc_augmentation(dd_protocol *p, const dd_dataset *d, const dd_net *net)
@@ -56,6 +62,7 @@ dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset
         out->lr = 0.0003;
         out->momentum = out->weight_decay = 0;
         out->batch = 500;
+        snprintf(out->aug, sizeof out->aug, "frepo:color_crop_cutout%s_scale_rotate", mirrored(d) ? "_flip" : "");
         out->epochs = -1; /* by the size of the set: dd_protocol_fit */
         return DD_OK;
     }

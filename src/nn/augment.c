@@ -17,6 +17,18 @@ enum { AFFINE = 0, BRIGHT = 6, SATURATE = 7, CONTRAST = 8, CUT_Y = 9, CUT_X = 11
 static const char *const names[] = {"color", "crop", "cutout", "flip", "scale", "rotate", NULL};
 enum { STRATEGIES = 6 };
 
+/* What is drawn from, uniformly: brightness is added; saturation and contrast are factors; zoom is one, alike in both
+ * directions where `isotropic`, and like the factors uniform in its logarithm where `logarithmic`. */
+typedef struct ranges {
+    double bright, saturation[2], contrast[2], zoom[2], hole;
+    bool logarithmic, isotropic;
+} ranges;
+static const ranges of_dsa = {0.5, {0, 2}, {0.5, 1.5}, {1 / 1.2, 1.2}, 0.5, false, false};
+static const ranges of_frepo = {
+    0.25, {0.77880078307140488, 1.2840254166877414}, {0.77880078307140488, 1.2840254166877414}, {0.8, 1.25}, 0.25, true,
+    true};
+#define FREPO "frepo:"
+
 /* --- text --- */
 
 static dd_status add_word(dd_aug *a, const char *word, const char *text)
@@ -40,8 +52,10 @@ static dd_status add_word(dd_aug *a, const char *word, const char *text)
 dd_status dd_aug_parse(dd_aug *out, const char *text)
 {
     char copy[128], *save = NULL;
-    out->list = 0;
+    *out = (dd_aug){0};
     if (!strcmp(text, "none") || !*text) return DD_OK;
+    out->frepo = !strncmp(text, FREPO, strlen(FREPO));
+    if (out->frepo) text += strlen(FREPO);
     if (strlen(text) >= sizeof copy)
         return dd_fail(DD_EINVAL, "an augmentation list has at most %zu characters, this one %zu", sizeof copy - 1,
                        strlen(text));
@@ -56,10 +70,12 @@ char *dd_aug_text(dd_aug a, char *buf, size_t size)
     size_t len = 0;
     if (!size) return buf;
     buf[0] = 0;
-    if (!a.list) snprintf(buf, size, "none");
+    snprintf(buf, size, "%s", !a.list ? "none" : a.frepo ? FREPO : "");
+    if (a.list) len = strlen(buf);
+    const size_t first = len;
     for (int i = 0; i < STRATEGIES; i++)
         if (a.list >> i & 1u && len < size) {
-            const int n = snprintf(buf + len, size - len, "%s%s", len ? "_" : "", names[i]);
+            const int n = snprintf(buf + len, size - len, "%s%s", len > first ? "_" : "", names[i]);
             len += n > 0 ? (size_t)n : 0;
         }
     return buf;
@@ -79,11 +95,16 @@ static int64_t portion(int64_t size, double ratio)
     return (int64_t)floor((double)size * ratio + 0.5);
 }
 
-static void draw_color(float *p, dd_key k)
+static double between(const ranges *r, const double range[2], double u)
 {
-    p[BRIGHT] = (float)(dd_key_uniform(k, 0) - 0.5);
-    p[SATURATE] = (float)(2.0 * dd_key_uniform(k, 1));
-    p[CONTRAST] = (float)(dd_key_uniform(k, 2) + 0.5);
+    return r->logarithmic ? range[0] * pow(range[1] / range[0], u) : range[0] + (range[1] - range[0]) * u;
+}
+
+static void draw_color(const ranges *r, float *p, dd_key k)
+{
+    p[BRIGHT] = (float)(r->bright * (2 * dd_key_uniform(k, 0) - 1));
+    p[SATURATE] = (float)between(r, r->saturation, dd_key_uniform(k, 1));
+    p[CONTRAST] = (float)between(r, r->contrast, dd_key_uniform(k, 2));
 }
 
 static float shift(dd_key k, uint64_t counter, int64_t size)
@@ -93,9 +114,9 @@ static float shift(dd_key k, uint64_t counter, int64_t size)
 }
 
 /* [first, end) of the square along one axis, clipped to the image */
-static void cut(float *p, dd_key k, uint64_t counter, int64_t size)
+static void cut(const ranges *r, float *p, dd_key k, uint64_t counter, int64_t size)
 {
-    const int64_t side = portion(size, 0.5);
+    const int64_t side = portion(size, r->hole);
     const int64_t centre = (int64_t)dd_key_below(k, counter, (uint64_t)(size + (side % 2 == 0)));
     const int64_t first = centre - side / 2, end = first + side;
     p[0] = (float)(first < 0 ? 0 : first);
@@ -112,11 +133,10 @@ static void compose(float *p, double b00, double b01, double b10, double b11)
     p[4] = (float)(a10 * b01 + a11 * b11);
 }
 
-static void draw_scale(float *p, dd_key k)
+static void draw_scale(const ranges *r, float *p, dd_key k)
 {
-    const double lo = 1 / 1.2, hi = 1.2;
-    const double sx = lo + (hi - lo) * dd_key_uniform(k, 0), sy = lo + (hi - lo) * dd_key_uniform(k, 1);
-    compose(p, sy, 0, 0, sx);
+    const double sx = between(r, r->zoom, dd_key_uniform(k, 0));
+    compose(p, r->isotropic ? sx : between(r, r->zoom, dd_key_uniform(k, 1)), 0, 0, sx);
 }
 
 /* The rotation is one of [-1,1] coordinates, so oblong images carry the ratio of half extents off the diagonal. */
@@ -127,23 +147,24 @@ static void draw_rotate(float *p, dd_image im, dd_key k)
     compose(p, cos(t), sin(t) * hy / hx, -sin(t) * hx / hy, cos(t));
 }
 
-static void draw(unsigned strategy, dd_image im, dd_key key, float *p)
+static void draw(dd_aug a, unsigned strategy, dd_image im, dd_key key, float *p)
 {
+    const ranges *r = a.frepo ? &of_frepo : &of_dsa;
     const dd_key k = dd_key_at(key, "strategy", strategy);
     switch (strategy) {
-    case DD_AUG_COLOR: draw_color(p, k); break;
+    case DD_AUG_COLOR: draw_color(r, p, k); break;
     case DD_AUG_CROP:
         p[AFFINE + 2] = shift(k, 0, im.h);
         p[AFFINE + 5] = shift(k, 1, im.w);
         break;
     case DD_AUG_CUTOUT:
-        cut(p + CUT_Y, k, 0, im.h);
-        cut(p + CUT_X, k, 1, im.w);
+        cut(r, p + CUT_Y, k, 0, im.h);
+        cut(r, p + CUT_X, k, 1, im.w);
         break;
     case DD_AUG_FLIP:
         if (dd_key_uniform(k, 0) < 0.5) compose(p, 1, 0, 0, -1);
         break;
-    case DD_AUG_SCALE: draw_scale(p, k); break;
+    case DD_AUG_SCALE: draw_scale(r, p, k); break;
     case DD_AUG_ROTATE: draw_rotate(p, im, k); break;
     default: break;
     }
@@ -167,7 +188,7 @@ void dd_aug_draw(dd_aug a, dd_image image, dd_key key, bool siamese, int64_t n, 
             continue;
         }
         neutral(p);
-        draw(strategy, image, dd_key_at(key, "row", (uint64_t)i), p);
+        draw(a, strategy, image, dd_key_at(key, "row", (uint64_t)i), p);
     }
 }
 
@@ -177,7 +198,7 @@ void dd_aug_draw_all(dd_aug a, dd_image image, dd_key key, int64_t n, float *par
         float *p = params + i * DD_AUG_PARAMS;
         neutral(p);
         for (unsigned s = 0; s < STRATEGIES; s++)
-            if (a.list >> s & 1u) draw(1u << s, image, dd_key_at(key, "row", (uint64_t)i), p);
+            if (a.list >> s & 1u) draw(a, 1u << s, image, dd_key_at(key, "row", (uint64_t)i), p);
     }
 }
 

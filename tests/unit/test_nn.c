@@ -379,8 +379,39 @@ static void lists_are_read_and_written(void **state)
     assert_string_equal(dd_aug_text(a, text, sizeof text), "color_rotate");
     OK(dd_aug_parse(&a, "none"));
     assert_string_equal(dd_aug_text(a, text, sizeof text), "none");
+    OK(dd_aug_parse(&a, "frepo:scale_color"));
+    assert_true(a.frepo && a.list == (DD_AUG_COLOR | DD_AUG_SCALE));
+    assert_string_equal(dd_aug_text(a, text, sizeof text), "frepo:color_scale");
     assert_int_equal(dd_aug_parse(&a, "color_flop"), DD_EINVAL);
     assert_non_null(strstr(dd_last_error(), "flip"));
+}
+
+/* The narrower ranges of FRePo's students, and that they are reached. */
+static void frepo_draws_from_its_ranges(void **state)
+{
+    const double e = exp(0.25), lo[] = {-0.25, 1 / e, 1 / e, 0.8}, hi[] = {0.25, e, e, 1.25};
+    double least[] = {9, 9, 9, 9}, most[] = {-9, -9, -9, -9};
+    float p[DD_AUG_PARAMS];
+    dd_aug a;
+    (void)state;
+    for (uint64_t k = 0; k < 2000; k++) {
+        OK(dd_aug_parse(&a, k % 2 ? "frepo:color" : "frepo:scale"));
+        dd_aug_draw(a, (dd_image){3, 32, 32}, dd_key_at(dd_key_seed(1), "draw", k), false, 1, p);
+        const double v[] = {(double)p[6], (double)p[7], (double)p[8], (double)p[0]};
+        assert_true(p[0] >= p[4] && p[0] <= p[4]);
+        for (int i = 0; i < 4; i++)
+            if ((i < 3) == (k % 2 == 1)) {
+                least[i] = fmin(least[i], v[i]);
+                most[i] = fmax(most[i], v[i]);
+            }
+        OK(dd_aug_parse(&a, "frepo:cutout"));
+        dd_aug_draw(a, (dd_image){3, 32, 32}, dd_key_at(dd_key_seed(2), "draw", k), false, 1, p);
+        assert_true(p[10] - p[9] <= 8 && p[12] - p[11] <= 8);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_true(least[i] >= lo[i] - 1e-6 && least[i] < lo[i] + 0.01);
+        assert_true(most[i] <= hi[i] + 1e-6 && most[i] > hi[i] - 0.01);
+    }
 }
 
 static void siamese_rows_are_equal(void **state)
@@ -851,6 +882,7 @@ int main(void)
         cmocka_unit_test(third_derivative_of_a_block),
         cmocka_unit_test(neutral_draw_is_the_identity),
         cmocka_unit_test(lists_are_read_and_written),
+        cmocka_unit_test(frepo_draws_from_its_ranges),
         cmocka_unit_test(siamese_rows_are_equal),
         cmocka_unit_test(crop_flip_and_cutout_move_pixels),
         cmocka_unit_test(scale_and_rotate_resample),
