@@ -46,8 +46,8 @@ bool dd_protocol_regresses(const dd_protocol *p);
  * 0.001, batches of 50, as many epochs as the method found best, else 300. "krr": kernel ridge regression, with the
  * kernel FC-1 until another is put there; the same on every repeat. "frepo": as FRePo's sets are judged:
  * squared error, Adam at 0.0003 with warm-up and cosine, 1000 steps for 10 images, 2000 for 100, 5000 up to 500, 10,000
- * up to 1000, 40,000 beyond, batches of 500, without norm, with their own ranges of augmentation. d and net may be NULL: of neither kind.
- * DD_ENOTFOUND names the nearest right name.
+ * up to 1000, 40,000 beyond, batches of 500, without norm, with their own ranges of augmentation. d and net may be
+ * NULL: of neither kind. DD_ENOTFOUND names the nearest right name.
  *
  * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen
  * uniformly: crop pads 4 pixels of the batch's channel mean and takes a window at offsets 0..7; scale resizes height

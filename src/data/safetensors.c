@@ -3,6 +3,7 @@
  * Reads and writes safetensors. Knows base, tensor and json.h. The reader trusts nothing: the byte ranges must tile
  * the data section exactly. The host is little-endian, as everywhere in this library's files. */
 #include "data/safetensors.h"
+#include "base/fs.h"
 #include "base/memory.h"
 #include "data/json.h"
 #include <stdio.h>
@@ -128,6 +129,7 @@ dd_status dd_st_parse(dd_st_file *f, const void *data, size_t size, const char *
     const uint8_t *p = data;
     uint64_t head = 0;
     f->n = 0;
+    f->bytes = NULL;
     if (size == 0) return dd_fail(DD_EFORMAT, "%s is empty (0 bytes)", what);
     if (size < 10) return dd_fail(DD_EFORMAT, "%s: %zu bytes are too short for a safetensors file", what, size);
     for (int i = 7; i >= 0; i--) head = head << 8 | p[i];
@@ -186,4 +188,28 @@ dd_status dd_st_write(const dd_st_entry *e, int n, void **out, size_t *size)
     }
     dd_str_free(&s);
     return *out ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a safetensors file of %zu bytes", *size);
+}
+
+dd_status dd_st_load(dd_st_file **out, const char *path)
+{
+    size_t size;
+    dd_st_file *f = dd_alloc(1, sizeof *f);
+    *out = NULL;
+    if (!f) return dd_fail(DD_ENOMEM, "out of memory for %s", path);
+    void *bytes = NULL;
+    dd_status s = dd_read_file(path, SIZE_MAX / 2, &bytes, &size);
+    if (s == DD_OK) s = dd_st_parse(f, bytes, size, path);
+    f->bytes = bytes;
+    if (s == DD_OK)
+        *out = f;
+    else
+        dd_st_free(f);
+    return s;
+}
+
+void dd_st_free(dd_st_file *f)
+{
+    if (!f) return;
+    dd_free(f->bytes);
+    dd_free(f);
 }

@@ -46,18 +46,11 @@ static dd_status from_set(const pairs *w, dd_tensor *out, const char *dir)
 
 static dd_status from_file(const pairs *w, dd_tensor *out, const char *path)
 {
-    void *bytes = NULL;
-    size_t size;
-    dd_st_file *f = dd_alloc(1, sizeof *f);
-    if (!f) return dd_fail(DD_ENOMEM, "out of memory for %s", path);
-    dd_status s = dd_read_file(path, SIZE_MAX / 2, &bytes, &size);
-    if (s == DD_OK) s = dd_st_parse(f, bytes, size, path);
-    if (s == DD_OK) {
-        const dd_tensor *t = dd_st_find(f, "images");
-        s = t ? convert(w, out, t, path) : dd_fail(DD_EFORMAT, "%s has no tensor \"images\"", path);
-    }
-    dd_free(bytes);
-    dd_free(f);
+    dd_st_file *f;
+    DD_TRY(dd_st_load(&f, path));
+    const dd_tensor *t = dd_st_find(f, "images");
+    const dd_status s = t ? convert(w, out, t, path) : dd_fail(DD_EFORMAT, "%s has no tensor \"images\"", path);
+    dd_st_free(f);
     return s;
 }
 

@@ -81,37 +81,66 @@ static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
     return solve(j);
 }
 
-/* Images of the listed n that are decided right. k [m,TESTS] */
-static int64_t right(const krr *j, const dd_split *split, const int32_t *items, int64_t n, const dd_tensor *k)
+/* Says of TESTS images what the classes are worth, in double. */
+typedef struct oracle {
+    dd_kernel_blocks *e;
+    dd_program *p;
+    dd_tensor x, k, says; /* F32 [TESTS,C,H,W] [m,TESTS]; F64 [TESTS,classes] */
+} oracle;
+
+static void oracle_close(oracle *o)
+{
+    dd_kernel_blocks_free(o->e);
+    dd_program_free(o->p);
+    dd_tensor_fini(&o->x);
+    dd_tensor_fini(&o->k);
+    dd_tensor_fini(&o->says);
+}
+
+static dd_status oracle_open(oracle *o, const krr *j)
+{
+    DD_TRY(dd_tensor_init(&o->x, DD_F32, DD_SHAPE(TESTS, j->d->c, j->d->h, j->d->w)));
+    DD_TRY(dd_tensor_init(&o->k, DD_F32, DD_SHAPE(j->m, TESTS)));
+    DD_TRY(dd_tensor_init(&o->says, DD_F64, DD_SHAPE(TESTS, j->classes)));
+    DD_TRY(dd_kernel_blocks_new(&o->e, j->b, j->kernel, DD_F32, j->m, TESTS, MEMORY, false));
+    dd_graph *g = dd_graph_new();
+    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_output(g, "says",
+              dd_krr_predict(g, dd_cast(g, dd_input(g, "k", DD_F32, o->k.shape), DD_F64),
+                             dd_input(g, "w", DD_F64, j->weights.shape)));
+    const dd_status s = dd_compile(&o->p, g, j->b);
+    dd_graph_free(g);
+    DD_TRY(s);
+    DD_TRY(dd_bind(o->p, "k", &o->k));
+    DD_TRY(dd_bind(o->p, "w", &j->weights));
+    return dd_bind(o->p, "says", &o->says);
+}
+
+/* Images of the listed n that are decided right. */
+static int64_t right(const krr *j, const dd_split *split, const int32_t *items, int64_t n, const oracle *o)
 {
     int64_t count = 0;
     for (int64_t t = 0; t < n; t++) {
+        const double *p = dd_f64(&o->says) + t * j->classes;
         int64_t best = 0;
-        double most = 0;
-        for (int64_t c = 0; c < j->classes; c++) {
-            double p = 0;
-            for (int64_t i = 0; i < j->m; i++)
-                p += (double)dd_f32(k)[i * TESTS + t] * dd_f64(&j->weights)[i * j->classes + c];
-            if (c > 0 && !(p > most)) continue;
-            best = c;
-            most = p;
-        }
+        for (int64_t c = 1; c < j->classes; c++) best = p[c] > p[best] ? c : best;
         count += dd_i32(&split->labels)[items[t]] == best;
     }
     return count;
 }
 
-static dd_status test(const krr *j, dd_kernel_blocks *e, const dd_tensor *images, const dd_split *split,
-                      const int32_t *items, int64_t nitems, dd_tensor *x, dd_tensor *k, double *accuracy)
+static dd_status test(const krr *j, oracle *o, const dd_tensor *images, const dd_split *split, const int32_t *items,
+                      int64_t nitems, double *accuracy)
 {
     int32_t list[TESTS];
     int64_t count = 0;
     for (int64_t at = 0; at < nitems; at += TESTS) {
         const int64_t n = nitems - at < TESTS ? nitems - at : TESTS;
         for (int64_t i = 0; i < n; i++) list[i] = items ? items[at + i] : (int32_t)(at + i);
-        dd_data_batch(j->d, split, list, n, dd_f32(x));
-        DD_TRY(dd_kernel_blocks_run(e, images, x, k));
-        count += right(j, split, list, n, k);
+        dd_data_batch(j->d, split, list, n, dd_f32(&o->x));
+        DD_TRY(dd_kernel_blocks_run(o->e, images, &o->x, &o->k));
+        DD_TRY(dd_exec(o->p));
+        count += right(j, split, list, n, o);
     }
     *accuracy = (double)count / (double)nitems;
     return DD_OK;
@@ -120,15 +149,10 @@ static dd_status test(const krr *j, dd_kernel_blocks *e, const dd_tensor *images
 static dd_status judge(krr *j, const dd_tensor *images, const dd_split *split, const int32_t *items, int64_t nitems,
                        double *accuracy)
 {
-    dd_kernel_blocks *e = NULL;
-    dd_tensor x = {0}, k = {0};
-    dd_status s = dd_tensor_init(&x, DD_F32, DD_SHAPE(TESTS, j->d->c, j->d->h, j->d->w));
-    if (s == DD_OK) s = dd_tensor_init(&k, DD_F32, DD_SHAPE(j->m, TESTS));
-    if (s == DD_OK) s = dd_kernel_blocks_new(&e, j->b, j->kernel, DD_F32, j->m, TESTS, MEMORY, false);
-    if (s == DD_OK) s = test(j, e, images, split, items, nitems, &x, &k, accuracy);
-    dd_kernel_blocks_free(e);
-    dd_tensor_fini(&x);
-    dd_tensor_fini(&k);
+    oracle o = {0};
+    dd_status s = oracle_open(&o, j);
+    if (s == DD_OK) s = test(j, &o, images, split, items, nitems, accuracy);
+    oracle_close(&o);
     return s;
 }
 

@@ -55,15 +55,10 @@ static dd_status take_all(job *j, const dd_st_file *f, const char *path)
 
 static dd_status read_file(job *j, const char *path)
 {
-    void *bytes = NULL;
-    size_t size;
-    dd_st_file *f = dd_alloc(1, sizeof *f);
-    if (!f) return dd_fail(DD_ENOMEM, "out of memory for %s", path);
-    dd_status s = dd_read_file(path, SIZE_MAX / 2, &bytes, &size);
-    if (s == DD_OK) s = dd_st_parse(f, bytes, size, path);
-    if (s == DD_OK) s = take_all(j, f, path);
-    dd_free(bytes);
-    dd_free(f);
+    dd_st_file *f;
+    DD_TRY(dd_st_load(&f, path));
+    const dd_status s = take_all(j, f, path);
+    dd_st_free(f);
     return s;
 }
 
