@@ -242,7 +242,7 @@ def tensors(case, arrays, dtype, args):
 def time(case, args):
     t = tensors(case, numbers(case), torch.float64 if case.wide else torch.float32, args)
     if case.method in REGRESSED:
-        faster = torch.compile if args.compile else lambda f: f
+        faster = (lambda f: torch.compile(f, dynamic=False)) if args.compile else lambda f: f  # a program for each size
         kernel, phi = faster(kernels.fc_of(3)), faster(case.phi)
         return median_of(lambda: regressed(case, t, kernel, phi), 9)
     if not case.steps:

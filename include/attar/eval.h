@@ -16,7 +16,8 @@ typedef struct dd_protocol {
     int64_t epochs;                    /* E: E+1 epochs are trained; see dd_protocol_named */
     int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
-    char aug[64];                      /* "none", a DSA list (per-image parameters) or "dc:" and a DC list, see below */
+    char aug[64];                      /* "none", a DSA list (per-image parameters), "frepo:" and one, or "dc:" and a
+                                          DC list, see below */
     int64_t test_batch;                /* 100: as fast as 256 in half the memory */
     bool adam;       /* Adam without weight decay at one learning rate, in place of SGD and its drop */
     bool own_epochs; /* epochs are what the method found best; 0 here until it says */

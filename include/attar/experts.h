@@ -20,7 +20,7 @@ typedef struct dd_experts_opts {
                                           all of them, as MTT; 0 */
     int64_t seed;                      /* 0 */
     double lr, momentum, weight_decay; /* 0.01, 0, 0 */
-    char aug[64];   /* "auto": the data set's DSA list | "none" | a DSA list; one strategy a batch, its
+    char aug[64];   /* "auto": the data set's DSA list | "none" | a DSA list | "frepo:LIST"; one strategy a batch, its
                        parameters per image; "auto" */
     char store[16]; /* "float32" | "bf16": rounded to half the disk; "float32" */
 } dd_experts_opts;

@@ -24,9 +24,6 @@ int64_t dd_kernel_cells(const dd_kernel *k);
 /* x [n,C,H,W], y [m,C,H,W] of one type -> K [n,m], with gradients of any order. Where y is x itself the diagonal is
  * exact, as it is not between equal images of two tensors. */
 dd_val dd_kernel_apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y);
-/* The same values and gradients, these from formulas in which nothing cancels: half the work. A gradient of a gradient
- * would be wrong. */
-dd_val dd_kernel_apply_once(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y);
 
 int dd_kernel_kind_count(void);
 const char *dd_kernel_kind_name(int i); /* NULL out of range */

@@ -139,10 +139,11 @@ dd_status dd_distill_estimate(dd_distill_plan *out, const dd_distill_opts *o);
 /* Loss and gradients of one step of o->method, without making it, from numbers in the safetensors file `from` into the
  * file `to`; how to compare with another implementation (docs/compare.md). `from` holds syn [M,C,H,W], class-major with
  * o->ipc images a class, and what the method needs of real [classes*B,C,H,W] (the real batch, class-major), theta [P]
- * and target [P] (networks), aug [rows,DD_AUG_PARAMS] and index [steps,batch] (I32); what is missing is drawn from
- * o->seed. Images are taken in the space they are in. `to` gets loss and, each in the type computed in, the gradients:
- * images, labels, lr. type: "float32" or "float64". o->data and the options of evaluations do not matter.
- * DD_EFORMAT, DD_EINVAL: what does not fit; DD_EUNSUPPORTED: a method without gradient; errors of dd_distill. */
+ * (of rfad [networks*P]) and target [P] (networks), aug [rows,DD_AUG_PARAMS] and index [steps,batch] (I32); what is
+ * missing is drawn from o->seed. Images are taken in the space they are in. `to` gets loss and, each in the type
+ * computed in, the gradients: images, labels, lr, temperature. type: "float32" or "float64". o->data and the options of
+ * evaluations do not matter. DD_EFORMAT, DD_EINVAL: what does not fit; DD_EUNSUPPORTED: a method without gradient;
+ * errors of dd_distill. */
 dd_status dd_gradient(double *loss, const dd_distill_opts *o, const char *from, const char *to, const char *type);
 
 #ifdef __cplusplus

@@ -39,7 +39,9 @@ int dd_net_params(const dd_net *n);
 const dd_param_info *dd_net_param(const dd_net *n, int i);
 /* theta f32 or f64 [P]: weights and biases uniform on +-1/sqrt(fan_in), norm scales 1, shifts 0; with init=xavier
  * weights normal with variance 2/(fan_in+fan_out), biases 0 (Glorot, Bengio 2010; what the DD family starts from); with
- * init=lecun normal with variance 1/fan_in, cut at two standard deviations, biases 0 (what FRePo starts from). */
+ * init=lecun normal with variance 1/fan_in, cut at two standard deviations, biases 0 (what FRePo starts from);
+ * with init=nngp normal with variance 2/fan_in, biases 0.01 (what kernels of infinitely wide networks, and RFAD, take).
+ */
 dd_status dd_net_init(const dd_net *n, dd_tensor *theta, dd_key key);
 
 #define DD_NET_MAPS 8

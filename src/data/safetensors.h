@@ -21,7 +21,7 @@ typedef struct dd_st_file {
 /* Checks everything: header cap of 100 MiB, duplicate keys, unknown element types, sizes that disagree with shapes,
  * overlaps, gaps, bytes left over. Views borrow `data`. DD_EFORMAT. */
 dd_status dd_st_parse(dd_st_file *f, const void *data, size_t size, const char *what);
-/* Reads a file whole; dd_st_free frees it. DD_EFORMAT, DD_EIO, DD_ENOMEM. */
+/* Reads a file whole; dd_st_free frees it. DD_ENOTFOUND, DD_EFORMAT, DD_EIO, DD_ENOMEM. */
 dd_status dd_st_load(dd_st_file **out, const char *path);
 void dd_st_free(dd_st_file *f);
 /* The entry of that name or NULL. */

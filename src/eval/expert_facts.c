@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMAT "attar-experts-2"
+#define FORMAT "attar-experts-1"
 #define AT(field) offsetof(dd_expert_facts, field)
 static const dd_option table[] = {
     {"format", DD_OPT_STRING, AT(format), FORMAT, 0, 0, NULL, "of the folder"},
@@ -36,6 +36,12 @@ static const dd_option table[] = {
 };
 
 enum { VALUE = DD_OPT_TEXT + 8 };
+
+/* Whole epochs are not written down: what was recorded before there were others stays the same experts. */
+static bool unsaid(const dd_expert_facts *f, const dd_option *o)
+{
+    return o->offset == AT(epoch_steps) && f->epoch_steps == 0;
+}
 
 static dd_status path_of(char *path, size_t size, const char *dir)
 {
@@ -83,6 +89,7 @@ dd_status dd_expert_facts_write(const dd_expert_facts *f, const char *dir)
     dd_str s = {0};
     DD_TRY(path_of(path, sizeof path, dir));
     for (const dd_option *o = table; o->name; o++) {
+        if (unsaid(f, o)) continue;
         (void)dd_options_get(table, f, o->name, v, sizeof v); /* the name is the table's own */
         dd_str_addf(&s, "%s  \"%s\": ", o == table ? "{\n" : ",\n", o->name);
         dd_str_quote(&s, v);
@@ -96,6 +103,7 @@ dd_status dd_expert_facts_write(const dd_expert_facts *f, const char *dir)
 static dd_status take(dd_expert_facts *f, const dd_json *doc, const dd_option *o, const char *path)
 {
     const char *v = dd_json_string(dd_json_get(doc, o->name));
+    if (!v && unsaid(f, o)) return DD_OK;
     if (!v) return dd_fail(DD_EFORMAT, "%s has no text \"%s\": it is no record of experts, or damaged", path, o->name);
     if (strlen(v) < DD_OPT_TEXT && dd_options_set(table, f, o->name, v) == DD_OK) return DD_OK;
     return dd_fail(DD_EFORMAT, "%s: \"%s\" is \"%.40s\", which cannot be: it is damaged", path, o->name, v);
@@ -170,7 +178,7 @@ dd_status dd_expert_identity(const dd_expert_facts *f, char hex[65])
     dd_str s = {0};
     for (const dd_option *o = table; o->name; o++) {
         (void)dd_options_get(table, f, o->name, v, sizeof v);
-        if (!free_to_change(o)) dd_str_addf(&s, "%s=%s\n", o->name, v);
+        if (!free_to_change(o) && !unsaid(f, o)) dd_str_addf(&s, "%s=%s\n", o->name, v);
     }
     const dd_chunk c = {s.p, s.len};
     if (!s.failed) dd_sha256_hex(&c, 1, hex);

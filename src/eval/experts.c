@@ -32,8 +32,9 @@ static dd_status check(const dd_experts_opts *o, const dd_dataset *d)
         o->expert_epochs > DD_EXPERT_EPOCHS_MOST)
         return dd_fail(DD_EINVAL, "experts are 1..%d, their epochs 1..%d, not %" PRId64 " and %" PRId64,
                        DD_EXPERTS_MOST, DD_EXPERT_EPOCHS_MOST, o->experts, o->expert_epochs);
-    if (o->epoch_steps < 0)
-        return dd_fail(DD_EINVAL, "epoch_steps is %" PRId64 ", it must be 0 for all batches, or more", o->epoch_steps);
+    if (o->epoch_steps < 0 || o->epoch_steps > 1000000000)
+        return dd_fail(DD_EINVAL, "epoch_steps is %" PRId64 ", it must be 0 for all batches, or 1..1000000000",
+                       o->epoch_steps);
     if (o->batch < 1 || o->batch > 1000000000 || o->seed < 0)
         return dd_fail(DD_EINVAL,
                        "experts need 1..1000000000 images a batch and a seed >= 0, not %" PRId64 ", %" PRId64, o->batch,

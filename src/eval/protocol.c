@@ -15,10 +15,13 @@ static bool is_digits(const dd_dataset *d)
     return false;
 }
 
-/* FRePo's students see mirror images of neither MNIST nor Fashion-MNIST. */
+/* FRePo's students see mirror images of neither MNIST nor Fashion-MNIST; nor here of the embedded digits. */
 static bool mirrored(const dd_dataset *d)
 {
-    return !is_digits(d) && !(d && !strcmp(d->name, "fashion-mnist"));
+    static const char *const sets[] = {"mnist", "fashion-mnist", "digits"};
+    for (size_t i = 0; d && i < DD_LEN(sets); i++)
+        if (!strcmp(d->name, sets[i])) return false;
+    return true;
 }
 
 /* DC augments batch norm's networks, which need it to train on few images, and MNIST; batch norm decides first, as in

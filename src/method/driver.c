@@ -242,7 +242,7 @@ static dd_status stopped(dd_driver *d)
 {
     dd_saved part[DD_PARTS + 8];
     const int n = all_parts(d, part);
-    for (int i = 0; i < n; i++) DD_TRY(dd_tensor_copy(part[i].tensor, &d->before[i]));
+    for (int i = 0; i < n && !d->method->brief; i++) DD_TRY(dd_tensor_copy(part[i].tensor, &d->before[i]));
     if (d->done > d->saved) DD_TRY(dd_checkpoint_save(d));
     return interrupted(d);
 }

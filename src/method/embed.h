@@ -14,7 +14,7 @@ typedef struct dd_embed_part {
 
 typedef struct dd_embed {
     int64_t n;
-    dd_embed_part part[2]; /* DD_EMBED_PART at a time, and the rest */
+    dd_embed_part part[2]; /* some at a time, and the rest */
 } dd_embed;
 
 /* Of n images. theta [P] and stats [S], empty without batch norm, are bound and borrowed. */

@@ -9,8 +9,8 @@ enum { DD_CUTS = 2 };
 
 /* Draws that come from outside, so that a gradient can be compared: what is there takes the place of the run's own. */
 typedef struct dd_given {
-    const dd_tensor *theta, *target; /* F32 [P]: the network, or several where the method has them at once; and where
-                                        an expert went from it */
+    const dd_tensor *theta, *target; /* F32 [P]: the network, [networks*P] where the method has several at
+                                        once; and where an expert went from it */
     const dd_tensor *aug;            /* F32 [rows,DD_AUG_PARAMS], a row a class or, in unrolled steps, an image */
     const dd_tensor *index;          /* I32 [steps,batch]: the images of each step */
 } dd_given;
@@ -89,7 +89,8 @@ typedef struct dd_method {
     const char *not_aug; /* why augmentation means nothing to it; NULL: it means something */
     const char *labels;  /* "hard|soft|learned" or what of it means something, its own choice first; NULL: hard only */
     bool networks;       /* it has several networks at once: attar grad's theta is [networks*P] */
-    bool brief; /* an iteration is never left in its middle, so the state before it need not be kept: it is large */
+    bool brief; /* an iteration is left before it changes anything or not at all, so the state before it, which is
+                   large, need not be kept */
     const char *cuts[DD_CUTS]; /* options of its own that build may lower where memory is limited; NULL: none */
     /* Once the network and the data are known: puts numbers in place of options that say "choose", and refuses what
      * means nothing. What it leaves in the options is what config.json records. It may give the set soft labels and

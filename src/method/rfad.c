@@ -16,6 +16,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define W2 2.0 /* of the dense layer that the features lack: variance of its weights and of its biases */
@@ -65,8 +66,8 @@ static const dd_option options[] = {
     {"batch_real", DD_OPT_INT, offsetof(rfad, batch_real), "5120", 1, 1e6, NULL, "real images of an iteration"},
     {"ridge", DD_OPT_REAL, offsetof(rfad, ridge), "0.005", 0, 1e6, NULL,
      "regulariser, relative to the mean of the kernel's diagonal"},
-    {"kernel", DD_OPT_STRING, offsetof(rfad, kernel_spec), "conv:kind=nngp", 0, 0, NULL,
-     "what protocol krr judges the set by: the kernel that the features stand for"},
+    {"kernel", DD_OPT_STRING, offsetof(rfad, kernel_spec), "auto", 0, 0, NULL,
+     "what protocol krr judges the set by; auto: what the networks have at infinite width, or fc where there is none"},
     {"memory", DD_OPT_INT, offsetof(rfad, memory), "1024", 1, 1e6, NULL,
      "MiB that features of real images may take at once; those that do not fit are computed twice"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
@@ -77,6 +78,8 @@ static dd_status rfad_settle(dd_run *r, void *state)
     rfad *m = state;
     if (m->batch_real > r->nitems) m->batch_real = r->nitems;
     if (r->learned) dd_run_center(r);
+    if (strcmp(m->kernel_spec, "auto") == 0 && !dd_net_kernel(r->net, m->kernel_spec, sizeof m->kernel_spec))
+        snprintf(m->kernel_spec, sizeof m->kernel_spec, "fc:kind=nngp");
     return dd_run_kernel(r, m->kernel_spec, m->ridge);
 }
 
@@ -218,8 +221,8 @@ static dd_status allocate_step(const dd_run *r, rfad *m)
 {
     const int64_t n = r->syn->m, classes = r->data->classes, p = dd_net_size(r->net), f = dd_net_features(r->net);
     const dd_shape own = DD_SHAPE(n, n), between = DD_SHAPE(n, m->m);
-    const int64_t fit = (m->memory << 20) / (m->m * f * (int64_t)dd_dtype_size(r->dtype));
-    m->kept = fit < m->networks ? fit : m->networks;
+    const int64_t fit = r->limited ? 0 : (m->memory << 20) / (m->m * f * (int64_t)dd_dtype_size(r->dtype));
+    m->kept = fit < m->networks ? fit : m->networks; /* what is kept changes no bit */
     DD_TRY(dd_feed_init(&m->syn, r, n, true));
     DD_TRY(dd_tensor_init(&m->yt, r->dtype, DD_SHAPE(m->m, classes)));
     DD_TRY(dd_tensor_init(&m->theta, r->dtype, DD_SHAPE(p)));

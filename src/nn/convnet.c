@@ -55,6 +55,16 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
     return dd_layer_head(b, "linear", dd_layer_flatten(b, x));
 }
 
+static bool kernel(const void *opts, dd_image im, char *spec, size_t size)
+{
+    const convnet_opts *o = opts;
+    if (strcmp(o->norm, "none") != 0 || strcmp(o->act, "relu") != 0 || !strcmp(o->pool, "max")) return false;
+    snprintf(spec, size, "conv:depth=%" PRId64 ",pool=%s,frame=%d,kind=nngp", o->depth, o->pool,
+             dd_layer_first_pad(im) - 1);
+    return true;
+}
+
 const dd_net_kind dd_net_convnet = {"convnet", "ConvNet: blocks of 3x3 convolution, norm, activation and pool",
                                     options,   sizeof(convnet_opts),
-                                    check,     build};
+                                    check,     build,
+                                    kernel};

@@ -2,20 +2,22 @@
  *
  * ConvNet: `extra` blocks (3x3 convolution, ReLU), then d blocks (3x3 convolution, ReLU, 2x2 average pool or none);
  * flatten or global average; dense. KIP's ConvNet3 is depth=3, its ConvNet depth=3,extra=1, its Conv-d
- * depth=d,pool=none. Knows the kernel builder. */
+ * depth=d,pool=none. A frame of 2 makes 32x32 of 28x28, as the ConvNet's first convolution does. Knows the kernel
+ * builder. */
 #include "nn/kernel_internal.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 typedef struct conv {
-    int64_t depth, extra;
+    int64_t depth, extra, frame;
     char pool[DD_OPT_TEXT], readout[DD_OPT_TEXT];
 } conv;
 
 static const dd_option options[] = {
     {"depth", DD_OPT_INT, offsetof(conv, depth), "3", 0, 64, NULL, "Blocks."},
     {"extra", DD_OPT_INT, offsetof(conv, extra), "0", 0, 64, NULL, "Blocks without a pool in front."},
+    {"frame", DD_OPT_INT, offsetof(conv, frame), "0", 0, 64, NULL, "Zeros around the image, on each side."},
     {"pool", DD_OPT_CHOICE, offsetof(conv, pool), "avg", 0, 0, "avg|none", "What ends a block."},
     {"readout", DD_OPT_CHOICE, offsetof(conv, readout), "flatten", 0, 0, "flatten|global",
      "What ends the last block: all places, or their average."},
@@ -36,10 +38,15 @@ static bool pools(const void *opts)
     return pooled(opts) || global(opts);
 }
 
+static int64_t frame(const void *opts)
+{
+    return ((const conv *)opts)->frame;
+}
+
 static dd_status check(const void *opts, dd_image image)
 {
     const conv *o = opts;
-    const int64_t side = image.h < image.w ? image.h : image.w;
+    const int64_t side = (image.h < image.w ? image.h : image.w) + 2 * o->frame;
     if (pooled(o) && (o->depth > 40 || side >> o->depth == 0))
         return dd_fail(DD_EINVAL,
                        "a kernel with %" PRId64 " pools needs images of at least %" PRId64 " pixels a side, "
@@ -65,6 +72,7 @@ const dd_kernel_kind dd_kernel_conv = {
     .options = options,
     .opts_size = sizeof(conv),
     .pools = pools,
+    .frame = frame,
     .check = check,
     .build = build,
 };

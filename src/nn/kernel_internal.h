@@ -28,8 +28,9 @@ typedef struct dd_kernel_kind {
     const char *name, *title;
     const dd_option *options;
     size_t opts_size;
-    bool flat;                       /* takes the image as one vector */
-    bool (*pools)(const void *opts); /* some layer mixes places before the last; NULL: none does */
+    bool flat;                          /* takes the image as one vector */
+    bool (*pools)(const void *opts);    /* some layer mixes places before the last; NULL: none does */
+    int64_t (*frame)(const void *opts); /* zeros around the image; NULL: none */
     dd_status (*check)(const void *opts, dd_image image);
     void (*build)(dd_covariances *s, const void *opts); /* to the layer before the last dense one */
 } dd_kernel_kind;

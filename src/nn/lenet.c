@@ -39,4 +39,4 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
 }
 
 const dd_net_kind dd_net_lenet = {
-    "lenet", "LeNet: two 5x5 convolutions and three linear layers", options, sizeof(lenet_opts), check, build};
+    "lenet", "LeNet: two 5x5 convolutions and three linear layers", options, sizeof(lenet_opts), check, build, NULL};

@@ -3,7 +3,9 @@
  * MLP: flatten, two hidden layers of 128, linear; the field's plainest network. Knows the builder. */
 #include "nn/net_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct mlp_opts {
     int64_t depth, width;
@@ -28,5 +30,14 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
     return dd_layer_head(b, "linear", x);
 }
 
+static bool kernel(const void *opts, dd_image im, char *spec, size_t size)
+{
+    const mlp_opts *o = opts;
+    (void)im;
+    if (strcmp(o->act, "relu") != 0) return false;
+    snprintf(spec, size, "fc:depth=%" PRId64 ",kind=nngp", o->depth);
+    return true;
+}
+
 const dd_net_kind dd_net_mlp = {
-    "mlp", "MLP: fully connected, hidden layers of equal width", options, sizeof(mlp_opts), NULL, build};
+    "mlp", "MLP: fully connected, hidden layers of equal width", options, sizeof(mlp_opts), NULL, build, kernel};

@@ -238,6 +238,11 @@ int64_t dd_net_classes(const dd_net *n)
     return n->classes;
 }
 
+bool dd_net_kernel(const dd_net *n, char *spec, size_t size)
+{
+    return n->kind->kernel && n->kind->kernel(n->opts, n->image, spec, size);
+}
+
 /* --- initial values --- */
 
 static void fill_xavier(const dd_net_slot *s, float *x, int64_t count, dd_key key)

@@ -42,6 +42,9 @@ typedef struct dd_net_kind {
     size_t opts_size;
     dd_status (*check)(const void *opts, dd_image image); /* DD_EINVAL for an image that does not fit; may be NULL */
     dd_val (*build)(dd_builder *b, const void *opts, dd_val x);
+    /* The NNGP kernel of the network grown infinitely wide, as dd_kernel_open takes it; false: there is none. May be
+     * NULL, for the same. */
+    bool (*kernel)(const void *opts, dd_image image, char *spec, size_t size);
 } dd_net_kind;
 
 struct dd_net {

@@ -12,6 +12,9 @@ int64_t dd_net_classes(const dd_net *n);
 /* Running statistics of a fresh network: means 0, variances 1; out [S]. */
 void dd_net_stats_init(const dd_net *n, float *out);
 
+/* The NNGP kernel that the network has at infinite width, as dd_kernel_open takes it; false: there is none. */
+bool dd_net_kernel(const dd_net *n, char *spec, size_t size);
+
 /* SGD as the references define it: g' = g + w*theta; v = g' on the first step, else mu*v + g'; theta -= lr*v.
  * (v starts at zero, which gives the same first step.) Host side, for pixels and learning rates. */
 void dd_sgd_update(float *x, float *v, const float *g, int64_t n, double lr, double momentum, double weight_decay);

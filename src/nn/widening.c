@@ -51,4 +51,5 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
 const dd_net_kind dd_net_widening = {
     "widening", "FRePo's ConvNet: filters double from block to block, norm comes first",
     options,    sizeof(widening),
-    check,      build};
+    check,      build,
+    NULL};

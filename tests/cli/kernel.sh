@@ -88,7 +88,7 @@ assert s["result"]["mean"] > s["random_real"]["mean"] + 0.05, (s["result"], s["r
 PY
 
 # features of random networks in place of a kernel; the kernel judges
-random="distill --method rfad --data digits --ipc 1 --net convnet:depth=1,width=16,norm=none,init=nngp --set kernel=conv:depth=1,kind=nngp --iterations 60 --set batch_real=200 --set lr_img=0.01 --set networks=2 --seed 2 --threads 1 --quiet"
+random="distill --method rfad --data digits --ipc 1 --net convnet:depth=1,width=16,norm=none,init=nngp --iterations 60 --set batch_real=200 --set lr_img=0.01 --set networks=2 --seed 2 --threads 1 --quiet"
 works 'RFAD' $random --out random
 python3 - random/set.json <<'PY' || fail 'rfad is not above random real images'
 import json, sys

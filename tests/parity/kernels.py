@@ -9,7 +9,11 @@ W2, B2 = 2.0, 0.01
 
 
 def relu(k, a, b, same):
-    """Covariance and derivative's covariance of ReLUs; same: where both are one variable."""
+    """Covariance and derivative's covariance of ReLUs; same: where both are one variable, None: nowhere."""
+    if same is None:
+        r = torch.sqrt(torch.clamp(a * b - k * k, min=1e-300 if k.dtype == torch.float64 else 1e-30))
+        d = 0.5 - torch.atan2(r, k) / (2 * math.pi)
+        return r / (2 * math.pi) + d * k, d
     k, a, b = torch.broadcast_tensors(k, a, b)
     off = torch.where(same, torch.zeros_like(k), k)  # nothing singular where it is not used
     r = torch.sqrt(torch.clamp(a * b - off * off, min=1e-300 if k.dtype == torch.float64 else 1e-30))
@@ -20,7 +24,7 @@ def relu(k, a, b, same):
 def fc(x, y, depth, same):
     x, y = x.flatten(1), y.flatten(1)
     k, a, b, q = x @ y.T / x.shape[1], x.square().mean(1), y.square().mean(1), 0
-    at = torch.eye(len(x), len(y), dtype=torch.bool) & same
+    at = torch.eye(len(x), len(y), dtype=torch.bool) if same else None
     for layer in range(depth + 1):
         k, a, b = W2 * k + B2, W2 * a + B2, W2 * b + B2
         q = k + W2 * q

@@ -320,6 +320,8 @@ static void protocols_name_their_augmentation(void **state)
     check_protocol("dc", "fashion-mnist", "convnet", 300, "none");
     check_protocol("dc", "digits", "MLP", 300, "none");
     check_protocol("dsa", "mnist", "ConvNetBN", 1000, "color_crop_cutout_scale_rotate");
+    check_protocol("frepo", "cifar10", "convnet", -1, "frepo:color_crop_cutout_flip_scale_rotate");
+    check_protocol("frepo", "fashion-mnist", "convnet", -1, "frepo:color_crop_cutout_scale_rotate");
     dd_protocol p;
     OK(dd_protocol_named(&p, "dc", NULL, NULL));
     assert_string_equal(p.aug, "none");

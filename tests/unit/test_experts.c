@@ -270,7 +270,7 @@ static void weights(const bench *k, const char *name, int64_t epoch, dd_tensor *
     dd_experts_close(e);
 }
 
-/* An epoch of fewer steps is the beginning of a whole one; of more, all of it. */
+/* An epoch of fewer steps ends elsewhere than a whole one; one of more is whole. */
 static void epochs_may_be_short(void **state)
 {
     const bench *k = *state;

@@ -277,7 +277,7 @@ static void gradients(void **state)
                                         "fc:depth=3,kind=nngp",
                                         "conv:depth=2,pool=none",
                                         "conv:depth=2",
-                                        "conv:depth=1,extra=1,readout=global,kind=nngp",
+                                        "conv:depth=1,extra=1,frame=1,readout=global,kind=nngp",
                                         "Myrtle-5:b_std=0.3"};
     (void)state;
     for (size_t i = 0; i < DD_LEN(specs); i++)

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 enum { IMAGES = 5, PAIRS = IMAGES * IMAGES, NETWORKS = 32 };
-static const dd_image image = {3, 8, 8};
+static dd_image image;
 
 static void ok(dd_status s)
 {
@@ -167,8 +167,19 @@ static void end(scatter *s, const double kernel_says[PAIRS])
     s->mean = off(s->sum, kernel_says);
 }
 
-/* net and kernel: the specification of one network, finite and infinite. */
-static void narrows(const char *net, const char *wide)
+static void wide_one(char *spec, size_t size, const char *net, const char *kind)
+{
+    dd_net *n = NULL;
+    ok(dd_net_open(&n, net, image, 2));
+    assert_true(dd_net_kernel(n, spec, size));
+    dd_net_close(n);
+    char *at = strstr(spec, "kind=nngp");
+    assert_non_null(at);
+    snprintf(at, size - (size_t)(at - spec), "kind=%s", kind);
+}
+
+/* A network of some widths and the one it says it becomes. */
+static void narrows(const char *net, dd_image im)
 {
     static const int width[] = {16, 256};
     static const char *const kinds[] = {"nngp", "ntk"};
@@ -176,13 +187,14 @@ static void narrows(const char *net, const char *wide)
     scatter s[2][2] = {0};
     char spec[100];
     dd_backend *b = NULL;
+    image = im;
     dd_tensor x = tensor(images(IMAGES));
     ok(dd_backend_open(&b, "cpu", 0));
     dd_key_fill_normal(dd_key_seed(5), dd_f32(&x), dd_shape_count(x.shape), 0, 1);
     for (int64_t i = 0; i < dd_shape_count(images(1)); i++) /* two of them alike */
         dd_f32(&x)[i] += 2 * dd_f32(&x)[dd_shape_count(images(1)) + i];
     for (int k = 0; k < 2; k++) {
-        snprintf(spec, sizeof spec, "%s,kind=%s", wide, kinds[k]);
+        wide_one(spec, sizeof spec, net, kinds[k]);
         kernel(b, spec, &x, want[k]);
     }
     for (int w = 0; w < 2; w++) {
@@ -213,24 +225,31 @@ static void narrows(const char *net, const char *wide)
 static void fully_connected(void **state)
 {
     (void)state;
-    narrows("mlp:depth=2", "fc:depth=2");
+    narrows("mlp:depth=2", (dd_image){3, 8, 8});
 }
 
 static void convolutional(void **state)
 {
     (void)state;
-    narrows("convnet:depth=2,norm=none", "conv:depth=2");
+    narrows("convnet:depth=2,norm=none", (dd_image){3, 8, 8});
 }
 
 static void without_pools(void **state)
 {
     (void)state;
-    narrows("convnet:depth=2,norm=none,pool=none", "conv:depth=2,pool=none");
+    narrows("convnet:depth=2,norm=none,pool=none", (dd_image){3, 8, 8});
+}
+
+/* 28x28 become 32x32 in the network, and so they do in the kernel. */
+static void framed(void **state)
+{
+    (void)state;
+    narrows("convnet:depth=3,norm=none", (dd_image){1, 28, 28});
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(fully_connected), cmocka_unit_test(convolutional),
-                                       cmocka_unit_test(without_pools)};
+                                       cmocka_unit_test(without_pools), cmocka_unit_test(framed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

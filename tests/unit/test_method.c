@@ -195,7 +195,7 @@ static void every_method_makes_a_set_and_resumes(void **state)
 /* Nothing is lost but the iteration that was being made. */
 static void a_stop_inside_an_iteration_keeps_the_rest(void **state)
 {
-    const char *const methods[] = {"dc", "cafe"};
+    const char *const methods[] = {"dc", "cafe", "rfad"};
     for (size_t i = 0; i < DD_LEN(methods); i++) {
         dd_distill_opts whole, cut;
         dd_distill_result r;
@@ -219,6 +219,104 @@ static void a_stop_inside_an_iteration_keeps_the_rest(void **state)
         same_file(&whole, &cut, "set.safetensors");
         same_file(&whole, &cut, "metrics.jsonl");
     }
+}
+
+/* The images of a finished run of some iterations. */
+static dd_synset *run_of(const place *p, const char *method, const char *name, int64_t iterations,
+                         const char *const *sets)
+{
+    dd_distill_opts o;
+    dd_distill_result r;
+    dd_synset *s = NULL;
+    options(&o, p, method, name);
+    o.iterations = iterations;
+    o.sets = sets;
+    if (dd_distill(&r, &o) != DD_OK) fail_msg("%s: %s", name, dd_last_error());
+    assert_int_equal(dd_synset_load(&s, o.out), DD_OK);
+    return s;
+}
+
+static bool same_images(const dd_synset *a, const dd_synset *b)
+{
+    return memcmp(a->images.data, b->images.data, dd_tensor_bytes(&a->images)) == 0;
+}
+
+/* After the schedule lr_img is lr_floor of itself: with 0 the images stay as they are; with 1 nothing changes. */
+static void the_cosine_ends_at_its_floor(void **state)
+{
+    char experts[320];
+    make_experts(*state, experts, sizeof experts);
+    for (int i = 0; i < 2; i++) {
+        const char *const method = i ? "mtt" : "dc";
+        const char *const follow[] = {i ? experts : "outer_loop=1", i ? "max_start_epoch=2" : "inner_loop=1",
+                                      i ? "syn_steps=3" : "chunk=10", i ? "threshold=100" : "batch_real=10", NULL};
+        const char *const falls[] = {follow[0], follow[1], follow[2], follow[3], "lr_floor=0", "schedule=1", NULL};
+        const char *const stays[] = {follow[0], follow[1], follow[2], follow[3], "lr_floor=1", "schedule=1", NULL};
+        dd_synset *const s[] = {
+            run_of(*state, method, i ? "mtt-one" : "dc-one", 1, follow),
+            run_of(*state, method, i ? "mtt-falls" : "dc-falls", 3, falls),
+            run_of(*state, method, i ? "mtt-stays" : "dc-stays", 3, stays),
+            run_of(*state, method, i ? "mtt-three" : "dc-three", 3, follow),
+        };
+        assert_true(same_images(s[0], s[1]) && same_images(s[2], s[3]) && !same_images(s[0], s[2]));
+        for (size_t k = 0; k < DD_LEN(s); k++) dd_synset_free(s[k]);
+    }
+}
+
+typedef struct losses {
+    double at[64];
+} losses;
+
+static bool keep_loss(void *self, const dd_progress *p)
+{
+    if (!p->epochs && p->iteration > 0) ((losses *)self)->at[p->iteration - 1] = p->loss;
+    return true;
+}
+
+/* What the last ten of fifty iterations lose less than the first ten. */
+static double gain(const place *p, const char *name, const char *const *sets)
+{
+    dd_distill_opts o;
+    dd_distill_result r;
+    losses l = {{0}};
+    double gained = 0;
+    options(&o, p, "rfad", name);
+    snprintf(o.net, sizeof o.net, "convnet:depth=1,width=16,norm=none,init=nngp");
+    o.iterations = 50;
+    o.progress = keep_loss;
+    o.self = &l;
+    o.sets = sets;
+    if (dd_distill(&r, &o) != DD_OK) fail_msg("%s: %s", name, dd_last_error());
+    for (int i = 0; i < 10; i++) gained += (l.at[i] - l.at[40 + i]) / 10;
+    return gained;
+}
+
+/* Whatever RFAD learns lowers its loss by itself: images, labels, temperature, the matrix before the images. */
+static void rfad_learns_each_of_its_parts(void **state)
+{
+    static const char *const learns[][6] = {
+        {"lr_img=0.02", "lr_temperature=0", "precondition=false", "batch_real=300", "networks=2", NULL},
+        {"lr_img=0", "lr_temperature=0", "lr_precondition=0.001", "batch_real=300", "networks=2", NULL},
+        {"lr_img=0", "lr_temperature=0.05", "precondition=false", "batch_real=300", "networks=2", NULL},
+        {"lr_img=0", "labels=learned", "lr_label=0.02", "lr_temperature=0", "precondition=false", NULL},
+    };
+    for (size_t i = 0; i < DD_LEN(learns); i++) {
+        char name[32];
+        snprintf(name, sizeof name, "rfad-learns-%zu", i);
+        const double by = gain(*state, name, learns[i]);
+        if (!(by > 0.003)) fail_msg("%s, %s, %s: the loss falls by %g", learns[i][0], learns[i][1], learns[i][2], by);
+    }
+}
+
+/* A matrix that never leaves the identity is as good as none, to the bit. */
+static void a_matrix_that_stays_is_none(void **state)
+{
+    static const char *const none[] = {"precondition=false", "networks=1", "memory=1", NULL};
+    static const char *const stays[] = {"precondition=true", "lr_precondition=0", "networks=1", NULL};
+    dd_synset *a = run_of(*state, "rfad", "no-matrix", 4, none), *b = run_of(*state, "rfad", "a-matrix", 4, stays);
+    assert_true(same_images(a, b));
+    dd_synset_free(a);
+    dd_synset_free(b);
 }
 
 /* Iterations that make no update are counted, and a run of nothing else has failed. */
@@ -508,6 +606,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_method_makes_a_set_and_resumes),
         cmocka_unit_test(a_stop_inside_an_iteration_keeps_the_rest),
+        cmocka_unit_test(the_cosine_ends_at_its_floor),
+        cmocka_unit_test(rfad_learns_each_of_its_parts),
+        cmocka_unit_test(a_matrix_that_stays_is_none),
         cmocka_unit_test(skipped_iterations_are_told),
         cmocka_unit_test(other_experts_are_noticed),
         cmocka_unit_test(cafe_ends_its_loops_by_rule_or_cap),
