@@ -65,29 +65,29 @@ dd_step_state dd_step_adam(dd_graph *g, dd_step_state s, dd_val grad, dd_val lr,
     return next;
 }
 
-void dd_adam_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
-                    int64_t step)
+/* The second moment is that of the gradient, or of its distance from the first, plus eps. */
+static void adaptive(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
+                     int64_t step, bool distance, float eps)
 {
     const double fix1 = 1 - pow(beta1, (double)step), fix2 = 1 - pow(beta2, (double)step);
     const float b1 = (float)beta1, b2 = (float)beta2, c1 = (float)(1 - beta1), c2 = (float)(1 - beta2);
-    const float rate = (float)(lr / fix1), root = (float)(1 / sqrt(fix2));
+    const float rate = (float)(lr / fix1), root = (float)(1 / sqrt(fix2)), least = distance ? eps : 0;
     for (int64_t i = 0; i < n; i++) {
         m[i] = b1 * m[i] + c1 * g[i];
-        v[i] = b2 * v[i] + c2 * g[i] * g[i];
-        x[i] -= rate * m[i] / (sqrtf(v[i]) * root + 1e-8f);
+        const float of = distance ? g[i] - m[i] : g[i];
+        v[i] = b2 * v[i] + c2 * of * of + least;
+        x[i] -= rate * m[i] / (sqrtf(v[i]) * root + eps);
     }
+}
+
+void dd_adam_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
+                    int64_t step)
+{
+    adaptive(x, m, v, g, n, lr, beta1, beta2, step, false, 1e-8f);
 }
 
 void dd_adabelief_update(float *x, float *m, float *v, const float *g, int64_t n, double lr, double beta1, double beta2,
                          int64_t step)
 {
-    const double fix1 = 1 - pow(beta1, (double)step), fix2 = 1 - pow(beta2, (double)step);
-    const float b1 = (float)beta1, b2 = (float)beta2, c1 = (float)(1 - beta1), c2 = (float)(1 - beta2);
-    const float rate = (float)(lr / fix1), root = (float)(1 / sqrt(fix2));
-    for (int64_t i = 0; i < n; i++) {
-        m[i] = b1 * m[i] + c1 * g[i];
-        const float off = g[i] - m[i];
-        v[i] = b2 * v[i] + c2 * off * off + 1e-16f;
-        x[i] -= rate * m[i] / (sqrtf(v[i]) * root + 1e-16f);
-    }
+    adaptive(x, m, v, g, n, lr, beta1, beta2, step, true, 1e-16f);
 }
