@@ -390,6 +390,19 @@ static void tell_of_cut(const dd_driver *d, bool resumed, const int64_t *before)
     if (any && d->o.log) d->o.log(d->o.self, line);
 }
 
+/* What a method saves may be more than its images: a pool of networks, a matrix over pixels. */
+static dd_status writing_fits(const dd_driver *d)
+{
+    const double mib = 1 << 20;
+    const int64_t writing = dd_checkpoint_size(d), needs = dd_memory_held() + writing + DD_MEMORY_REST;
+    if (!d->o.memory_limit || needs <= d->o.memory_limit) return DD_OK;
+    return dd_fail(DD_ENOMEM,
+                   "a checkpoint takes %.1f MiB as it is written, %.1f MiB with all that is held then, and the memory "
+                   "limit is %.1f MiB: give %.0fM at least",
+                   (double)writing / mib, (double)needs / mib, (double)d->o.memory_limit / mib,
+                   ceil((double)needs / mib));
+}
+
 /* Compiles the method beside the room that will be needed when it runs. */
 static dd_status build(dd_driver *d, bool resumed)
 {
@@ -399,7 +412,7 @@ static dd_status build(dd_driver *d, bool resumed)
     const dd_status s = d->method->build(&d->r, d->state);
     dd_memory_count(-d->reserve);
     if (s == DD_OK) tell_of_cut(d, resumed, before);
-    return s;
+    return s == DD_OK ? writing_fits(d) : s;
 }
 
 dd_status dd_driver_build(dd_driver *d)

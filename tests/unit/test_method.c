@@ -521,6 +521,23 @@ static void memory_is_limited(void **state)
     assert_non_null(strstr(dd_last_error(), "memory limit is 1.0 MiB"));
 }
 
+/* A pool of networks is larger than the images, and a checkpoint holds it. */
+static void a_checkpoint_has_to_fit(void **state)
+{
+    static const char *const sets[] = {"pool=100", "batch_real=20", NULL};
+    dd_distill_opts o;
+    dd_distill_result r;
+    options(&o, *state, "frepo", "pool");
+    snprintf(o.net, sizeof o.net, "convnet:depth=1,width=64,norm=none");
+    o.sets = sets;
+    o.iterations = 1;
+    o.memory_limit = 52 << 20;
+    assert_int_equal(dd_distill(&r, &o), DD_ENOMEM);
+    assert_non_null(strstr(dd_last_error(), "a checkpoint takes"));
+    o.memory_limit = 80 << 20;
+    assert_int_equal(dd_distill(&r, &o), DD_OK);
+}
+
 /* Whatever the limit, a run is refused before its first iteration or ends with its set judged: what an evaluation and
  * the random images beside it take is kept free while the method is compiled. */
 static void a_limit_refuses_early_or_never(void **state)
@@ -616,6 +633,7 @@ int main(void)
         cmocka_unit_test(refusals_say_what_to_do),
         cmocka_unit_test(damaged_checkpoints_do_not_pile_up),
         cmocka_unit_test(memory_is_limited),
+        cmocka_unit_test(a_checkpoint_has_to_fit),
         cmocka_unit_test(a_limit_refuses_early_or_never),
         cmocka_unit_test(divergence_keeps_the_checkpoint),
         cmocka_unit_test(memory_may_end_anywhere),
