@@ -85,7 +85,9 @@ static dd_val relu(const dd_covariances *s, dd_val k, dd_val a, dd_val b, dd_val
     const dd_val top = dd_full(g, s->dtype, shape, wide ? 1 - 1e-14 : 1 - 3e-7);
     const dd_val size = dd_mul(g, dd_sqrt(g, dd_max(g, a, least)), dd_sqrt(g, dd_max(g, b, least)));
     const dd_val p = dd_expand(g, size, shape), u = dd_div(g, k, p);
-    const dd_val cosine = dd_neg(g, dd_max(g, dd_neg(g, dd_max(g, u, dd_neg(g, top))), dd_neg(g, top)));
+    const dd_val above = dd_max(g, u, dd_neg(g, top));
+    /* once: what lies above `top`, maybe no number, is left out by every selection; other gradients want it in range */
+    const dd_val cosine = s->once ? above : dd_neg(g, dd_max(g, dd_neg(g, above), dd_neg(g, top)));
     const dd_val sine = dd_sqrt(g, dd_addc(g, dd_neg(g, dd_square(g, cosine)), 1));
     const dd_val d = dd_addc(g, dd_scale(g, dd_acos(g, cosine), -1 / (2 * PI)), 0.5);
     const dd_val y = dd_add(g, dd_scale(g, dd_mul(g, p, sine), 1 / (2 * PI)), dd_mul(g, d, k));
@@ -96,10 +98,9 @@ static dd_val relu(const dd_covariances *s, dd_val k, dd_val a, dd_val b, dd_val
     const dd_val value = dd_select(g, at, dd_scale(g, k, 0.5), y);
     if (!s->once) return value;
     /* d and the sine change with the angle, too, and what that does to the value cancels; d' = 1/(2 pi p sine) */
-    const dd_val outside = dd_max(g, at, dd_lt(g, u, dd_neg(g, top)));
     const dd_val by_k =
-        dd_select(g, outside, nothing, dd_div(g, dd_full(g, s->dtype, shape, 1 / (2 * PI)), dd_mul(g, p, sine)));
-    *slope = with_slopes(s, *slope, k, by_k, p, dd_neg(g, dd_mul(g, by_k, cosine)));
+        dd_select(g, at, nothing, dd_div(g, dd_full(g, s->dtype, shape, -1 / (2 * PI)), dd_mul(g, p, sine)));
+    *slope = with_slopes(s, *slope, k, dd_neg(g, by_k), p, dd_mul(g, by_k, cosine));
     return with_slopes(s, value, k, *slope, p, dd_select(g, at, nothing, dd_scale(g, sine, 1 / (2 * PI))));
 }
 
