@@ -226,15 +226,15 @@ def kernel_of(name, kernel, more=(), labels=None, **counts):
 
 
 def frepo(p, t, relu):
-    """The set and its mirror images regress the real ones on a network's features; labels keep their
-    margin. In float32 this side is some 8e-5 off float64, attar, which regresses in double, 3e-6."""
+    """The set and its mirror images regress the real ones on a network's features; labels keep their margin. The
+    regression is in double, as attar's: kernels of features are nearly of rank one, and float32 is 1e-4 off."""
     theta, share = t["theta"].detach(), 1 / p.classes
     learned = "labels" in t
     u = t["labels"] if learned else p.hard(t["syn"].dtype, p.ipc) - share
-    f = p.net(theta, torch.cat([t["syn"], t["syn"].flip(3)]) if learned else t["syn"], relu)[0]
-    y = torch.cat([u, u]) if learned else u
+    f = p.net(theta, torch.cat([t["syn"], t["syn"].flip(3)]) if learned else t["syn"], relu)[0].double()
+    y = (torch.cat([u, u]) if learned else u).double()
     with torch.no_grad():
-        ft = p.net(theta, t["real"], relu)[0]
+        ft = p.net(theta, t["real"], relu)[0].double()
     kss = f @ f.T
     a = kss + 0.01 * kss.trace() / len(f) * torch.eye(len(f), dtype=f.dtype)
     target = p.hard(f.dtype, len(t["real"]) // p.classes) - share
