@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Channels from which and up to which ours gain; those of an image that the gradient goes back to may be more. */
-enum { ENOUGH_OUT = 6, WEIGHTS_PLANES = 2, BACK_PLANES = 8, TURNED_PLANES = 16 };
+enum { ENOUGH_OUT = 6, WEIGHTS_PLANES = 2, BACK_PLANES = 8, TURNED_PLANES = 16, IMAGE_PARTS = 4 };
 
 static const dd_few_lanes *lanes_here(void)
 {
@@ -92,24 +92,44 @@ static void weigh_end(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, i
         lanes_here()->weights_end(g, s, parts, apart, buf, in->out);
 }
 
-/* Each output channel is one thread's alone, so the order of additions is fixed. */
+/* How the weights' gradient is divided into parts that threads take: by output channels, or, where those are one block,
+ * by images, always into as many, so that the order of additions does not depend on the threads. */
+typedef struct division {
+    bool images;
+    int parts;
+    int64_t channels; /* of a part */
+    int64_t each;     /* floats of a part */
+} division;
+
+static division division_of(const dd_instr *in, int threads)
+{
+    const dd_conv_geo g = dd_conv_geo_of(in);
+    const bool one = (blocked(in) || turned(in, &g)) && g.o <= dd_cpu_lanes();
+    const int parts = !one ? threads : g.n < IMAGE_PARTS ? (int)g.n : IMAGE_PARTS;
+    const int64_t channels = one ? g.o : share_of(in, g.o, threads);
+    return (division){one, parts, channels, weights_scratch(in, &g, channels)};
+}
+
 static dd_status launch_weights(dd_backend *b, const dd_instr *in, void *scratch)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    const int64_t share = share_of(in, g.o, b->threads), each = weights_scratch(in, &g, share);
+    const division d = division_of(in, b->threads);
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (g.n > 1)
-    for (int t = 0; t < b->threads; t++) {
-        const dd_few_sums s = {t * share, g.o - t * share < share ? g.o - t * share : share};
-        float *buf = (float *)scratch + t * each;
+    for (int k = 0; k < d.parts; k++) {
+        const int64_t base = d.images ? 0 : k * d.channels, left = g.o - base;
+        const int64_t n0 = d.images ? g.n * k / d.parts : 0, n1 = d.images ? g.n * (k + 1) / d.parts : g.n;
+        const dd_few_sums s = {base, left < d.channels ? left : d.channels};
+        float *buf = (float *)scratch + k * d.each;
         if (s.channels <= 0) continue;
-        memset(buf, 0, (size_t)each * sizeof *buf);
-        for (int64_t n = 0; n < g.n; n++) {
+        memset(buf, 0, (size_t)d.each * sizeof *buf);
+        for (int64_t n = n0; n < n1; n++) {
             const int64_t at = (n * g.o + s.base) * g.p * g.q;
             const void *u = half(in) ? (const void *)((const uint16_t *)in->in[1] + at) : (const float *)in->in[1] + at;
             weigh(in, &g, s, n, s.base, s.channels, true, u, buf);
         }
-        weigh_end(in, &g, s, 1, 0, buf);
+        if (!d.images) weigh_end(in, &g, s, 1, 0, buf);
     }
+    if (d.images) weigh_end(in, &g, (dd_few_sums){0, g.o}, d.parts, d.each, scratch);
     return DD_OK;
 }
 
@@ -261,7 +281,8 @@ bool dd_cpu_conv_few_prepare(dd_backend *b, dd_instr *in)
     if (!takes(in, &g)) return false;
     if (in->kind == DD_K_CONV_DW) {
         if (!turned(in, &g) && (!has_loops(&g, blocked(in)) || (!blocked(in) && g.c > WEIGHTS_PLANES))) return false;
-        in->scratch = (size_t)(b->threads * weights_scratch(in, &g, share_of(in, g.o, b->threads))) * sizeof(float);
+        const division d = division_of(in, b->threads);
+        in->scratch = (size_t)(d.parts * d.each) * sizeof(float);
         in->launch = launch_weights;
         return true;
     }
