@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Products below this many multiplications are done whole by one thread each. */
-enum { SMALL = 2000000 };
+/* Products of fewer multiplications are done by calls of one thread each: of a batch whole, single ones in parts,
+ * unless they are smaller still. */
+enum { SMALL = 2000000, ALONE = 200000 };
 
 void dd_cpu_threads(const dd_backend *b)
 {
@@ -62,27 +63,45 @@ void dd_cpu_solve_lower(dd_dtype t, int64_t n, int64_t m, const void *l, void *x
     }
 }
 
+/* Rows and columns of a product that are computed in one call. */
+typedef struct part {
+    int row, rows, column, columns;
+} part;
+
 /* Copies the bias into every row of y, which the product is then added to. */
-static void spread_bias(const product *p, const void *bias, char *y, size_t size)
+static void spread_bias(const product *p, const part *q, const char *bias, char *y, size_t size)
 {
-    for (int64_t i = 0; i < p->m; i++) memcpy(y + (size_t)i * (size_t)p->n * size, bias, (size_t)p->n * size);
+    for (int i = 0; i < q->rows; i++)
+        memcpy(y + (size_t)i * (size_t)p->n * size, bias + (size_t)q->column * size, (size_t)q->columns * size);
 }
 
-static void one(const product *p, const dd_instr *in, int64_t t)
+static void one(const product *p, const part *q, const dd_instr *in, int64_t t)
 {
-    const size_t size = p->f64 ? sizeof(double) : sizeof(float);
-    const char *a = (const char *)in->in[0] + t * p->sa * (int64_t)size;
-    const char *b = (const char *)in->in[1] + t * p->sb * (int64_t)size;
-    char *y = (char *)in->out + (size_t)t * (size_t)p->m * (size_t)p->n * size;
-    const bool bias = in->nsrc > 2;
+    const int64_t size = p->f64 ? sizeof(double) : sizeof(float);
     const int lda = p->ta ? p->m : p->k, ldb = p->tb ? p->k : p->n;
-    if (bias) spread_bias(p, in->in[2], y, size);
+    const char *a = (const char *)in->in[0] + (t * p->sa + (int64_t)q->row * (p->ta ? 1 : p->k)) * size;
+    const char *b = (const char *)in->in[1] + (t * p->sb + (int64_t)q->column * (p->tb ? p->k : 1)) * size;
+    char *y = (char *)in->out + ((t * p->m + q->row) * p->n + q->column) * size;
+    const bool bias = in->nsrc > 2;
+    if (bias) spread_bias(p, q, in->in[2], y, (size_t)size);
     if (p->f64)
-        cblas_dgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0, (const double *)(const void *)a,
-                    lda, (const double *)(const void *)b, ldb, bias ? 1.0 : 0.0, (double *)(void *)y, p->n);
+        cblas_dgemm(CblasRowMajor, flag(p->ta), flag(p->tb), q->rows, q->columns, p->k, 1.0,
+                    (const double *)(const void *)a, lda, (const double *)(const void *)b, ldb, bias ? 1.0 : 0.0,
+                    (double *)(void *)y, p->n);
     else
-        cblas_sgemm(CblasRowMajor, flag(p->ta), flag(p->tb), p->m, p->n, p->k, 1.0f, (const float *)(const void *)a,
-                    lda, (const float *)(const void *)b, ldb, bias ? 1.0f : 0.0f, (float *)(void *)y, p->n);
+        cblas_sgemm(CblasRowMajor, flag(p->ta), flag(p->tb), q->rows, q->columns, p->k, 1.0f,
+                    (const float *)(const void *)a, lda, (const float *)(const void *)b, ldb, bias ? 1.0f : 0.0f,
+                    (float *)(void *)y, p->n);
+}
+
+/* Part i of n of the longer side, in whole vectors. */
+static part part_of(const product *p, int i, int n)
+{
+    enum { UNIT = 16 };
+    const bool across = p->n >= p->m;
+    const int64_t side = across ? p->n : p->m, units = (side + UNIT - 1) / UNIT;
+    const int from = (int)(units * i / n * UNIT), to = i + 1 == n ? (int)side : (int)(units * (i + 1) / n * UNIT);
+    return across ? (part){0, p->m, from, to - from} : (part){from, to - from, 0, p->n};
 }
 
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
@@ -100,11 +119,19 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
                        .sa = m * k,
                        .sb = k * n};
     dd_cpu_threads(b);
+    const part whole = {0, p.m, 0, p.n};
     if (p.batch > 1 && m * n * k < SMALL) {
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (p.batch * m * n * k >= DD_CPU_GRAIN)
-        for (int64_t t = 0; t < p.batch; t++) one(&p, in, t);
+        for (int64_t t = 0; t < p.batch; t++) one(&p, &whole, in, t);
+    } else if (p.batch == 1 && m * n * k < SMALL) { /* OpenBLAS would have its threads wait for each other */
+        const int parts = m * n * k >= ALONE ? b->threads : 1;
+#pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
+        for (int i = 0; i < parts; i++) {
+            const part q = part_of(&p, i, parts);
+            if (q.rows > 0 && q.columns > 0) one(&p, &q, in, 0);
+        }
     } else {
-        for (int64_t t = 0; t < p.batch; t++) one(&p, in, t);
+        for (int64_t t = 0; t < p.batch; t++) one(&p, &whole, in, t);
     }
     return DD_OK;
 }
