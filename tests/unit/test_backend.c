@@ -235,6 +235,9 @@ static void copies(void **state)
                          .dst = DENSE(DD_F32, 70, 30, 50),
                          .src = {{DD_F32, 3, {70, 30, 50}, {1, 70, 2100}}}};
     check(up, 0);
+    dd_instr down = up;
+    down.src[0].dtype = DD_F64;
+    check(down, 0);
 }
 
 static void fills(void **state)

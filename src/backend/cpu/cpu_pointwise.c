@@ -19,6 +19,7 @@ typedef struct plan {
     int outer; /* axes of the walk: rank - 1, or rank - 2 when tiled */
     int64_t len, pieces, piece, units;
     bool tiled;
+    int64_t to, from; /* bytes of an element of dst and of the sources */
     double fill64;
     float fill32;
 } plan;
@@ -28,7 +29,7 @@ static void plan_release(dd_cpu_state *s)
     dd_free(s);
 }
 
-static void run_rows(const plan *p, const dd_instr *in, size_t size, int64_t first, int64_t last)
+static void run_rows(const plan *p, const dd_instr *in, int64_t first, int64_t last)
 {
     const dd_nest *z = &p->nest;
     const int inner = z->rank - 1, nsrc = z->nop - 1;
@@ -39,15 +40,15 @@ static void run_rows(const plan *p, const dd_instr *in, size_t size, int64_t fir
     for (int64_t u = first; u < last; u++) {
         const int64_t at = u % p->pieces * p->piece, n = p->len - at < p->piece ? p->len - at : p->piece;
         const void *x[DD_INSTR_SRC] = {NULL};
-        for (int k = 0; k < nsrc; k++) x[k] = (const char *)in->in[k] + (c.off[k + 1] + at * sx[k]) * (int64_t)size;
-        if (in->kind == DD_K_FILL) x[0] = size == sizeof(float) ? (const void *)&p->fill32 : (const void *)&p->fill64;
-        p->row(n, (char *)in->out + (c.off[0] + at * sy) * (int64_t)size, sy, x, sx);
+        for (int k = 0; k < nsrc; k++) x[k] = (const char *)in->in[k] + (c.off[k + 1] + at * sx[k]) * p->from;
+        if (in->kind == DD_K_FILL) x[0] = p->to == sizeof(float) ? (const void *)&p->fill32 : (const void *)&p->fill64;
+        p->row(n, (char *)in->out + (c.off[0] + at * sy) * p->to, sy, x, sx);
         if ((u + 1) % p->pieces == 0) dd_cursor_next(&c, z, p->outer);
     }
 }
 
 /* Bands of `piece` lines of the last axis but one, each cut into square tiles. */
-static void run_tiles(const plan *p, const dd_instr *in, size_t size, int64_t first, int64_t last)
+static void run_tiles(const plan *p, const dd_instr *in, int64_t first, int64_t last)
 {
     const dd_nest *z = &p->nest;
     const int i = z->rank - 2, j = z->rank - 1;
@@ -58,10 +59,10 @@ static void run_tiles(const plan *p, const dd_instr *in, size_t size, int64_t fi
         for (int64_t jt = 0; jt < z->dim[j]; jt += TILE)
             for (int64_t k = i0; k < i1; k++) {
                 const int64_t n = z->dim[j] - jt < TILE ? z->dim[j] - jt : TILE;
-                const int64_t to = c.off[0] + k * z->stride[0][i] + jt * z->stride[0][j];
+                const int64_t at = c.off[0] + k * z->stride[0][i] + jt * z->stride[0][j];
                 const int64_t from = c.off[1] + k * z->stride[1][i] + jt * sx;
-                const void *x[1] = {(const char *)in->in[0] + from * (int64_t)size};
-                p->row(n, (char *)in->out + to * (int64_t)size, z->stride[0][j], x, &sx);
+                const void *x[1] = {(const char *)in->in[0] + from * p->from};
+                p->row(n, (char *)in->out + at * p->to, z->stride[0][j], x, &sx);
             }
     }
 }
@@ -70,12 +71,11 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 {
     (void)scratch;
     const plan *p = in->state;
-    const size_t size = dd_dtype_size(in->dst.dtype);
     const bool many = b->threads > 1 && dd_view_count(&in->dst) >= DD_CPU_GRAIN;
     const int64_t parts = many && p->units > 1 ? b->threads : 1;
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
     for (int64_t t = 0; t < parts; t++)
-        (p->tiled ? run_tiles : run_rows)(p, in, size, p->units * t / parts, p->units * (t + 1) / parts);
+        (p->tiled ? run_tiles : run_rows)(p, in, p->units * t / parts, p->units * (t + 1) / parts);
     return DD_OK;
 }
 
@@ -124,18 +124,65 @@ static void plan_shape(plan *p, const dd_instr *in)
     p->units = dd_nest_count(z, p->outer) * p->pieces;
 }
 
+DD_SIMD static void widen(int64_t n, void *dst, int64_t sy, const void *const *x, const int64_t *sx)
+{
+    const float *p = x[0];
+    double *y = dst;
+    if (sy == 1 && sx[0] == 1) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = (double)p[i];
+    } else {
+        for (int64_t i = 0; i < n; i++) y[i * sy] = (double)p[i * sx[0]];
+    }
+}
+
+DD_SIMD static void narrow(int64_t n, void *dst, int64_t sy, const void *const *x, const int64_t *sx)
+{
+    const double *p = x[0];
+    float *y = dst;
+    if (sy == 1 && sx[0] == 1) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = (float)p[i];
+    } else {
+        for (int64_t i = 0; i < n; i++) y[i * sy] = (float)p[i * sx[0]];
+    }
+}
+
+static bool is_real(dd_dtype t)
+{
+    return t == DD_F32 || t == DD_F64;
+}
+
+/* Only a copy may change precision. */
+static bool takes(const dd_instr *in)
+{
+    const dd_dtype t = in->dst.dtype;
+    if (!is_real(t) || in->nsrc + 1 > DD_INSTR_SRC) return false;
+    if (in->kind == DD_K_COPY) return is_real(in->src[0].dtype);
+    for (int k = 0; k < in->nsrc; k++)
+        if (in->src[k].dtype != t) return false;
+    return true;
+}
+
+static dd_row_map row_of(const dd_instr *in)
+{
+    const dd_dtype t = in->dst.dtype;
+    const dd_rows *rows = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
+    if (in->kind == DD_K_POINTWISE) return rows->map[in->ew];
+    if (in->kind == DD_K_COPY && in->src[0].dtype != t) return t == DD_F32 ? narrow : widen;
+    return rows->copy;
+}
+
 dd_status dd_cpu_pointwise_prepare(dd_backend *b, dd_instr *in)
 {
     (void)b;
-    const dd_dtype t = in->dst.dtype;
-    if ((t != DD_F32 && t != DD_F64) || in->nsrc + 1 > DD_INSTR_SRC) return DD_OK;
-    for (int k = 0; k < in->nsrc; k++)
-        if (in->src[k].dtype != t) return DD_OK;
+    if (!takes(in)) return DD_OK;
     plan *p = dd_alloc(1, sizeof *p);
     if (!p) return dd_fail(DD_ENOMEM, "no memory for a pointwise plan");
-    const dd_rows *rows = t == DD_F32 ? &dd_cpu_rows_f32 : &dd_cpu_rows_f64;
     p->base.release = plan_release;
-    p->row = in->kind == DD_K_POINTWISE ? rows->map[in->ew] : rows->copy;
+    p->row = row_of(in);
+    p->to = (int64_t)dd_dtype_size(in->dst.dtype);
+    p->from = in->nsrc ? (int64_t)dd_dtype_size(in->src[0].dtype) : p->to;
     p->fill64 = in->c;
     p->fill32 = (float)in->c;
     plan_shape(p, in);
