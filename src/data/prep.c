@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MANY = 1 << 18 }; /* pixels from which threads share the work */
+
 dd_status dd_class_names_copy(dd_dataset *d, char *const *names)
 {
     if (d->class_names) {
@@ -204,6 +206,7 @@ static void batch_u8(const dd_dataset *d, const dd_split *s, const int32_t *item
     for (int64_t k = 0; k < d->c; k++) {
         float table[256];
         for (int v = 0; v < 256; v++) table[v] = (float)(((double)v / 255.0 - d->mean[k]) / d->std[k]);
+#pragma omp parallel for schedule(static) if (n * hw >= MANY)
         for (int64_t i = 0; i < n; i++) {
             const uint8_t *x = dd_u8(&s->images) + (items[i] * d->c + k) * hw;
             float *y = out + (i * d->c + k) * hw;

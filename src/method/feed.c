@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MANY = 1 << 18 }; /* pixels from which threads share the work */
+
 static int64_t pixels(const dd_run *r)
 {
     return r->data->c * r->data->h * r->data->w;
@@ -68,7 +70,10 @@ static void landed(const dd_feed *f, const dd_tensor *t, int64_t row, int64_t n)
 {
     const int64_t size = dd_shape_count(t->shape) / f->n;
     if (!f->rows) return;
-    for (int64_t i = 0; i < n * size; i++) dd_f64(t)[row * size + i] = (double)f->rows[i];
+    double *to = dd_f64(t) + row * size;
+    const float *from = f->rows;
+#pragma omp parallel for simd schedule(static) if (n * size >= MANY)
+    for (int64_t i = 0; i < n * size; i++) to[i] = (double)from[i];
 }
 
 void dd_feed_items(dd_feed *f, const dd_run *r, int64_t row, const int32_t *items, int64_t n)
