@@ -41,8 +41,8 @@ typedef struct dd_data_opts {
     int64_t channels;           /* 0: as they are; 1 grey, 3 colour; image folders only */
     const char *classes_file;   /* one class name a line, fixes the class order; NULL: by name */
     const char *normalise;      /* "auto" (published where known, else computed), "computed", "none",
-                                   "MEAN[,MEAN..]/STD[,STD..]", or "zca-mtt", "zca-kip", "zca-frepo": whitening
-                                   fitted to all training images, of at most 12288 values each */
+                                   "MEAN[,MEAN..]/STD[,STD..]", or "zca-mtt", "zca-kip", "zca-frepo", "zca-rfad":
+                                   whitening fitted to all training images, of at most 12288 values each */
     char *const *class_names;   /* [classes] the class order of an image folder, in place of a file; or NULL */
     int64_t classes;
     dd_whitening *whitening; /* applied after `normalise`, instead of one fitted: a synthetic set's own; or NULL */

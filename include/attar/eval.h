@@ -12,7 +12,7 @@ extern "C" {
 /* The DC protocol (Zhao, Mopuri, Bilen 2021): SGD, momentum 0.9, weight decay 5e-4, batch min(256, M), epochs+1
  * epochs, after the epoch with index epochs/2+1 lr *= 0.1 and the momentum restarts, one test at the end. */
 typedef struct dd_protocol {
-    char name[32];                     /* "dc", "dsa", "mtt", "steps", "adam", "krr", "frepo" */
+    char name[32];                     /* one of DD_PROTOCOLS */
     int64_t epochs;                    /* E: E+1 epochs are trained; see dd_protocol_named */
     int64_t batch;                     /* 256 */
     double lr, momentum, weight_decay; /* 0.01, 0.9, 5e-4 */
@@ -26,9 +26,11 @@ typedef struct dd_protocol {
      * rate rates[i] on the images i mod ipc of every class, in order, from the network `start` [P] or a fresh one. Both
      * are borrowed. */
     const dd_tensor *rates, *start;
-    /* Where `warmup` is > 0: half the squared error to regression targets, Adam whose learning rate rises over so many
-     * steps and falls to a hundredth along a cosine, and a network without normalisation. */
-    int64_t warmup;
+    /* Half the squared error to regression targets times `scale`, and a network without normalisation. */
+    bool squared;
+    double scale;   /* 1 */
+    int64_t warmup; /* > 0: the learning rate rises over so many steps and falls to a hundredth along a cosine */
+    bool centred;   /* the network's answer is what training has added to it; one learning rate throughout */
     /* Where `kernel` is not "", ridge regression with that kernel takes the place of networks; see kernel.h. */
     char kernel[DD_OPT_TEXT];
     double ridge;  /* relative to the mean of the kernel's diagonal, 1e-6 */
@@ -41,14 +43,18 @@ dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s);
 /* Whether it is by a squared loss, to which dd_synset_labels gives regression targets. */
 bool dd_protocol_regresses(const dd_protocol *p);
 
+#define DD_PROTOCOLS "dc|dsa|mtt|steps|adam|krr|frepo|rfad"
 /* "dsa": 1000 epochs, DSA without flip for digit sets. "dc": 300 epochs, 1000 on mnist; augmentation dc:crop_noise for
  * a network with batch norm, else dc:crop_scale_rotate on mnist, else none. "mtt": as dsa, with the set's own learning
  * rate. "steps": a step for each learning rate that the set holds, without momentum or weight decay. "adam": Adam, lr
  * 0.001, batches of 50, as many epochs as the method found best, else 300. "krr": kernel ridge regression, with the
  * kernel FC-1 until another is put there; the same on every repeat. "frepo": as FRePo's sets are judged:
  * squared error, Adam at 0.0003 with warm-up and cosine, 1000 steps for 10 images, 2000 for 100, 5000 up to 500, 10,000
- * up to 1000, 40,000 beyond, batches of 500, without norm, with their own ranges of augmentation. d and net may be
- * NULL: of neither kind. DD_ENOTFOUND names the nearest right name.
+ * up to 1000, 40,000 beyond, batches of 500, without norm, with their own ranges of augmentation. "rfad": as
+ * RFAD's sets are judged: squared error, SGD with momentum 0.9 on the whole set at once, of a centred network; targets
+ * times 8 and lr 0.001 for an image a class (weight decay 0.001 on mnist), times 2 and 0.001 up to ten, 0.01 beyond; of
+ * 100 classes lr 0.1. 2000 steps; RFAD has up to 20,000 and ends early, how is not known. d and net may be NULL: of
+ * neither kind. DD_ENOTFOUND names the nearest right name.
  *
  * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen
  * uniformly: crop pads 4 pixels of the batch's channel mean and takes a window at offsets 0..7; scale resizes height

@@ -49,7 +49,7 @@ typedef struct dd_cli_data {
 #define DD_CLI_NORMALISE_ROW(T, at)                                                                                    \
     {                                                                                                                  \
         "normalise", DD_OPT_STRING, offsetof(T, at.normalise), "auto", 0, 0, "HOW",                                    \
-            "auto, computed, none, zca-mtt, zca-kip, zca-frepo (whitening), or MEAN[,MEAN..]/STD[,STD..]"              \
+            "auto, computed, none, zca-mtt, zca-kip, zca-frepo, zca-rfad (whitening), or MEAN[,MEAN..]/STD[,STD..]"    \
     }
 /* DD_EINVAL for sizes that are none. The texts stay f's. */
 dd_status dd_cli_data_opts(const dd_cli_data *f, dd_data_opts *out);

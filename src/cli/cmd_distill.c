@@ -40,7 +40,7 @@ const dd_option dd_distill_flags[] = {
     {"eval-every", DD_OPT_INT, AT(d.eval_every), "0", 0, 1e9, NULL,
      "iterations between evaluations; 0: only at the end"},
     {"eval-repeats", DD_OPT_INT, AT(d.eval_repeats), "3", 1, 64, NULL, "networks trained for the final evaluation"},
-    {"protocol", DD_OPT_CHOICE, AT(d.protocol), "auto", 0, 0, "auto|dc|dsa|mtt|steps|adam|krr|frepo",
+    {"protocol", DD_OPT_CHOICE, AT(d.protocol), "auto", 0, 0, "auto|" DD_PROTOCOLS,
      "how evaluation networks are trained; auto is the method's own choice"},
     {"eval-epochs", DD_OPT_INT, AT(d.eval_epochs), "-1", -1, 1e6, NULL, "their epochs; -1 is the protocol's number"},
     {"holdout", DD_OPT_REAL, AT(d.holdout), "0.1", 0, 0.5, NULL,

@@ -18,7 +18,7 @@ typedef struct flags {
 const dd_option dd_eval_flags[] = {
     {"net", DD_OPT_STRING, AT(net), "", 0, 0, "SPEC", "network; the recorded one unless given"},
     {"repeats", DD_OPT_INT, AT(repeats), "3", 1, 64, NULL, "networks trained"},
-    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, "dc|dsa|mtt|steps|adam|krr|frepo",
+    {"protocol", DD_OPT_STRING, AT(protocol), "", 0, 0, DD_PROTOCOLS,
      "how they are trained, or krr: regression by kernel; as recorded unless given"},
     {"kernel", DD_OPT_STRING, AT(kernel), "", 0, 0, "SPEC",
      "kernel of protocol krr, such as fc:depth=1; as recorded unless given"},
@@ -39,8 +39,8 @@ typedef struct job {
     dd_backend *backend;
     dd_protocol protocol;
     dd_eval_result result, random;
-    double mean, std; /* recorded, fractions */
-    bool recorded;
+    double mean, std;     /* recorded, fractions */
+    bool recorded, alike; /* and by the same protocol, and network or kernel */
 } job;
 
 /* The first of the keys that set.json holds, unless the flag was given. */
@@ -105,6 +105,12 @@ static dd_status check_match(const dd_synset *s, const dd_dataset *d)
     return DD_OK;
 }
 
+static bool recorded_as(const dd_synset *s, const char *key, const char *what)
+{
+    char text[DD_OPT_TEXT];
+    return dd_synset_fact(s, key, text, sizeof text) == DD_OK && strcmp(text, what) == 0;
+}
+
 /* Whether the network has batch norm decides over augmentation in some protocols. */
 static dd_status find_protocol(job *j, const flags *f)
 {
@@ -112,6 +118,7 @@ static dd_status find_protocol(job *j, const flags *f)
     dd_net *net;
     DD_TRY(dd_net_open(&net, f->net, (dd_image){d->c, d->h, d->w}, d->classes));
     const dd_status st = dd_protocol_named(&j->protocol, f->protocol, d, net);
+    j->alike = recorded_as(j->set, "net", dd_net_spec(net)) || recorded_as(j->set, "net", f->net);
     dd_net_close(net);
     return st;
 }
@@ -166,20 +173,19 @@ static dd_status find_kernel(job *j, flags *f)
     recall(j->set, f->kernel, "protocol.kernel", j->protocol.kernel);
     DD_TRY(dd_kernel_open(&k, f->kernel, (dd_image){j->data->c, j->data->h, j->data->w}));
     snprintf(j->protocol.kernel, sizeof j->protocol.kernel, "%s", dd_kernel_spec(k));
+    j->alike = recorded_as(j->set, "protocol.kernel", j->protocol.kernel);
     dd_kernel_close(k);
     return DD_OK;
 }
 
 static dd_status prepare(job *j, flags *f, const char *dir)
 {
-    char name[32];
     DD_TRY(dd_synset_load(&j->set, dir));
     DD_TRY(open_data(j, f));
     DD_TRY(check_match(j->set, j->data));
     recall(j->set, f->net, "net", "convnet");
     recall(j->set, f->protocol, "protocol.name", "dsa");
-    const bool same =
-        dd_synset_fact(j->set, "protocol.name", name, sizeof name) == DD_OK && strcmp(name, f->protocol) == 0;
+    const bool same = recorded_as(j->set, "protocol.name", f->protocol);
     DD_TRY(find_protocol(j, f));
     double batch;
     if (same && j->protocol.own_epochs && recall_real(j->set, "protocol.batch", &batch) && batch >= 1 && batch <= 1e6)
@@ -191,6 +197,7 @@ static dd_status prepare(job *j, flags *f, const char *dir)
         DD_TRY(check_protocol(j, f, dir));
     else if (f->epochs >= 0)
         j->protocol.epochs = f->epochs;
+    j->alike = j->alike && same;
     j->recorded = recall_real(j->set, "result.mean", &j->mean) && recall_real(j->set, "result.std", &j->std);
     return dd_cli_backend(&j->backend, &f->machine);
 }
@@ -244,6 +251,8 @@ static void print_table(const job *j, const flags *f)
             (long long)j->protocol.epochs, j->result.seconds);
     if (!j->recorded)
         puts("set.json records no result to compare with");
+    else if (!j->alike)
+        puts("the recorded result is by another protocol, network or kernel");
     else
         puts(agrees(j) ? "matches the recorded result within the noise"
                        : "differs from the recorded result by more than the noise");
@@ -269,7 +278,7 @@ static void print_json(const job *j, const flags *f)
     } else {
         fputs("null", stdout);
     }
-    printf(", \"matches\": %s}\n", !j->recorded ? "null" : agrees(j) ? "true" : "false");
+    printf(", \"matches\": %s}\n", !j->recorded || !j->alike ? "null" : agrees(j) ? "true" : "false");
 }
 
 dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv)

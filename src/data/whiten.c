@@ -14,11 +14,13 @@
 #define COLS 256 /* columns of W a thread takes: fixed, so that threads change no bit */
 
 /* MTT, TESLA, HaBa, DATM and DataDAM; KIP, whose code leaves the last 5000 training images out of the statistics,
- * which nothing here does; FRePo, whose published channel statistics are the computed ones to four decimals. */
+ * which nothing here does; FRePo, whose published channel statistics are the computed ones to four decimals; RFAD, which
+ * is KIP's without the step for each image. */
 static const dd_whiten_kind kinds[] = {
     {"zca-mtt", DD_WHITEN_PLAIN, false, true, true, 0.1, false},
     {"zca-kip", DD_WHITEN_COMPUTED, true, false, false, 0.1, true},
     {"zca-frepo", DD_WHITEN_ROUNDED, false, true, false, 0.1, true},
+    {"zca-rfad", DD_WHITEN_COMPUTED, false, false, false, 0.1, true},
 };
 
 const dd_whiten_kind *dd_whiten_kind_named(const char *name)
@@ -31,7 +33,7 @@ const dd_whiten_kind *dd_whiten_kind_named(const char *name)
 
 const char *dd_whiten_names(void)
 {
-    return "zca-mtt, zca-kip, zca-frepo";
+    return "zca-mtt, zca-kip, zca-frepo, zca-rfad";
 }
 
 dd_status dd_whitening_new(dd_whitening **out, const dd_whiten_kind *kind, int64_t d)

@@ -123,7 +123,7 @@ static dd_status epochs(dd_fit *f, job *j, int64_t r, dd_key key, double *loss)
         DD_TRY(dd_fit_epoch(f, e, rate, j, key, loss));
         DD_TRY(report(j, r, e + 1, *loss, -1));
         if (!isfinite(*loss)) break;
-        if (e == j->p->epochs / 2 + 1 && !j->p->adam) {
+        if (e == j->p->epochs / 2 + 1 && !j->p->adam && !j->p->centred) {
             j->rate *= 0.1;
             dd_trainer_restart(f->trainer);
         }
@@ -191,7 +191,8 @@ static dd_status parse_aug(const char *text, dd_aug *dsa, unsigned *dc)
 static dd_status run(dd_eval_result *out, dd_backend *b, const dd_net *net, dd_fit_source src, job *j)
 {
     dd_trainer_opts o = {.adam = j->p->adam,
-                         .squared = j->p->warmup > 0,
+                         .squared = j->p->squared,
+                         .centred = j->p->centred,
                          .momentum = j->p->momentum,
                          .weight_decay = j->p->weight_decay};
     dd_trainer *t = NULL;
@@ -211,20 +212,23 @@ static dd_status open_net(dd_net **out, const char *spec, const dd_dataset *d, c
 {
     const dd_image im = {d->c, d->h, d->w};
     char plain[DD_OPT_TEXT];
-    if (p->warmup > 0 &&
+    if (p->squared &&
         snprintf(plain, sizeof plain, "%s%cnorm=none", spec, strchr(spec, ':') ? ',' : ':') < (int)sizeof plain &&
         dd_net_open(out, plain, im, d->classes) == DD_OK)
         return DD_OK;
     return dd_net_open(out, spec, im, d->classes);
 }
 
-/* Hard labels as targets of a regression: one-hot less 1/C. */
-static dd_status center(dd_tensor *out, const dd_tensor *labels, int64_t classes)
+/* Targets of a regression, times `scale`: those that the set has, or of hard labels one-hot less 1/C. */
+static dd_status targets(dd_tensor *out, const dd_tensor *labels, int64_t n, int64_t classes, double scale)
 {
-    const int64_t n = dd_shape_count(labels->shape);
+    const bool hard = labels->dtype == DD_I32;
     DD_TRY(dd_tensor_init(out, DD_F32, DD_SHAPE(n, classes)));
-    for (int64_t i = 0; i < n * classes; i++)
-        dd_f32(out)[i] = (float)((double)(dd_i32(labels)[i / classes] == i % classes) - 1 / (double)classes);
+    for (int64_t i = 0; i < n * classes; i++) {
+        const double y = hard ? (double)(dd_i32(labels)[i / classes] == i % classes) - 1 / (double)classes
+                              : (double)dd_f32(labels)[i];
+        dd_f32(out)[i] = (float)(scale * y);
+    }
     return DD_OK;
 }
 
@@ -249,11 +253,12 @@ dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const
         return dd_fail(DD_EINVAL, "the set was made for a network of %" PRId64 " parameters, %s has %" PRId64,
                        dd_shape_count(p->start->shape), net, size);
     }
-    dd_tensor centred = {0};
-    dd_status st = p->warmup > 0 && labels->dtype == DD_I32 ? center(&centred, labels, d->classes) : DD_OK;
-    const dd_fit_source src = {images, centred.data ? &centred : labels, NULL, images->shape.dim[0]};
+    const int64_t m = images->shape.dim[0];
+    dd_tensor own = {0};
+    dd_status st = p->squared ? targets(&own, labels, m, d->classes, p->scale) : DD_OK;
+    const dd_fit_source src = {images, own.data ? &own : labels, NULL, m};
     if (st == DD_OK) st = run(out, b, n, src, &j);
-    dd_tensor_fini(&centred);
+    dd_tensor_fini(&own);
     dd_net_close(n);
     out->seconds = dd_now() - start;
     return st;

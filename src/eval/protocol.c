@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RFAD_STEPS = 2000 };
+
 /* A mirrored digit is another sign or none, so digit sets drop the flip. */
 static bool is_digits(const dd_dataset *d)
 {
@@ -36,61 +38,97 @@ static void dc_augmentation(dd_protocol *p, const dd_dataset *d, const dd_net *n
         snprintf(p->aug, sizeof p->aug, "dc:crop_scale_rotate");
 }
 
+static void dc(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    dc_augmentation(p, d, net);
+}
+
+static void dsa(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    (void)net;
+    p->epochs = 1000;
+    snprintf(p->aug, sizeof p->aug, "%s",
+             is_digits(d) ? "color_crop_cutout_scale_rotate" : "color_crop_cutout_flip_scale_rotate");
+}
+
+static void mtt(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    dsa(p, d, net);
+    p->own_lr = true;
+}
+
+static void steps(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    (void)d, (void)net;
+    p->in_steps = true;
+    p->momentum = p->weight_decay = 0;
+}
+
+static void adam(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    (void)d, (void)net;
+    p->adam = p->own_epochs = true;
+    p->lr = 0.001;
+    p->momentum = p->weight_decay = 0;
+    p->batch = 50;
+}
+
+static void krr(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    (void)d, (void)net;
+    snprintf(p->kernel, sizeof p->kernel, "fc:depth=1");
+    p->ridge = 1e-6;
+    p->epochs = 0;
+}
+
+static void frepo(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    (void)net;
+    p->squared = p->adam = true;
+    p->warmup = 500;
+    p->lr = 0.0003;
+    p->momentum = p->weight_decay = 0;
+    p->batch = 500;
+    snprintf(p->aug, sizeof p->aug, "frepo:color_crop_cutout%s_scale_rotate", mirrored(d) ? "_flip" : "");
+    p->epochs = -1; /* by the size of the set: dd_protocol_fit */
+}
+
+static void rfad(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+{
+    (void)net;
+    p->squared = p->centred = true;
+    p->weight_decay = d && !strcmp(d->name, "mnist") ? 0.001 : 0;
+    p->epochs = RFAD_STEPS - 1; /* learning rate, scale and batch by the set: dd_protocol_fit */
+}
+
+/* A protocol is a row here, and its name one of DD_PROTOCOLS. */
+static const struct {
+    const char *name;
+    void (*fill)(dd_protocol *p, const dd_dataset *d, const dd_net *net);
+} protocols[] = {{"dc", dc},     {"dsa", dsa}, {"mtt", mtt},     {"steps", steps},
+                 {"adam", adam}, {"krr", krr}, {"frepo", frepo}, {"rfad", rfad}};
+
 dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d, const dd_net *net)
 {
-    static const char *const known[] = {"dc", "dsa", "mtt", "steps", "adam", "krr", "frepo", NULL};
+    const char *known[DD_LEN(protocols) + 1] = {NULL};
     *out = (dd_protocol){
-        .epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 100};
+        .epochs = 300, .batch = 256, .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .test_batch = 100, .scale = 1};
     snprintf(out->name, sizeof out->name, "%s", name);
     snprintf(out->aug, sizeof out->aug, "none");
-    if (!strcmp(name, "dc")) {
-        dc_augmentation(out, d, net);
+    for (size_t i = 0; i < DD_LEN(protocols); i++) {
+        known[i] = protocols[i].name;
+        if (strcmp(name, known[i]) != 0) continue;
+        protocols[i].fill(out, d, net);
         return DD_OK;
     }
-    if (!strcmp(name, "steps")) {
-        out->in_steps = true;
-        out->momentum = out->weight_decay = 0;
-        return DD_OK;
-    }
-    if (!strcmp(name, "adam")) {
-        out->adam = out->own_epochs = true;
-        out->lr = 0.001;
-        out->momentum = out->weight_decay = 0;
-        out->batch = 50;
-        return DD_OK;
-    }
-    if (!strcmp(name, "frepo")) {
-        out->adam = true;
-        out->warmup = 500;
-        out->lr = 0.0003;
-        out->momentum = out->weight_decay = 0;
-        out->batch = 500;
-        snprintf(out->aug, sizeof out->aug, "frepo:color_crop_cutout%s_scale_rotate", mirrored(d) ? "_flip" : "");
-        out->epochs = -1; /* by the size of the set: dd_protocol_fit */
-        return DD_OK;
-    }
-    if (!strcmp(name, "krr")) {
-        snprintf(out->kernel, sizeof out->kernel, "fc:depth=1");
-        out->ridge = 1e-6;
-        out->epochs = 0;
-        return DD_OK;
-    }
-    out->own_lr = !strcmp(name, "mtt");
-    if (strcmp(name, "dsa") && !out->own_lr) {
-        const char *near = dd_nearest(name, known);
-        return dd_fail(DD_ENOTFOUND,
-                       "there is no protocol \"%s\"; the protocols are dc, dsa, mtt, steps, adam, krr and frepo%s%s",
-                       name, near ? ", did you mean " : "", near ? near : "");
-    }
-    out->epochs = 1000;
-    snprintf(out->aug, sizeof out->aug, "%s",
-             is_digits(d) ? "color_crop_cutout_scale_rotate" : "color_crop_cutout_flip_scale_rotate");
-    return DD_OK;
+    const char *near = dd_nearest(name, known);
+    return dd_fail(DD_ENOTFOUND, "there is no protocol \"%s\"; there are %s%s%s", name, DD_PROTOCOLS,
+                   near ? ", did you mean " : "", near ? near : "");
 }
 
 bool dd_protocol_regresses(const dd_protocol *p)
 {
-    return p->kernel[0] || p->warmup > 0;
+    return p->kernel[0] || p->squared;
 }
 
 /* Steps for a set of n images, as FRePo's authors have them. */
@@ -102,8 +140,19 @@ static int64_t steps_for(int64_t n)
     return 40000;
 }
 
+/* As RFAD's authors have them; 10 classes or so, and 100. */
+static void fit_rfad(dd_protocol *p, const dd_synset *s)
+{
+    const int64_t ipc = s->m / s->classes;
+    const bool many = s->classes > 50;
+    p->lr = many ? 0.1 : ipc <= 10 ? 0.001 : 0.01;
+    p->scale = ipc <= 1 ? 8 : 2;
+    p->batch = s->m;
+}
+
 dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s)
 {
+    if (p->centred) fit_rfad(p, s);
     if (p->warmup > 0 && p->epochs < 0) {
         const int64_t batches = (s->m + p->batch - 1) / p->batch;
         p->epochs = (steps_for(s->m) + batches - 1) / batches - 1;

@@ -44,6 +44,7 @@ typedef struct dd_trainer_opts {
     dd_aug aug;
     bool aug_all;   /* every image gets every strategy of aug; false: one strategy a batch, as DSA has it */
     bool squared;   /* half the squared error, summed over classes, in place of cross-entropy */
+    bool centred;   /* logits less those of the network as dd_trainer_reset made it; without batch norm only */
     double running; /* share of a batch in batch norm's running statistics; 0: 0.1 */
 } dd_trainer_opts;
 dd_status dd_trainer_new(dd_trainer **out, dd_backend *b, const dd_net *net, const dd_trainer_opts *o);

@@ -31,6 +31,7 @@ struct dd_trainer {
     const dd_net *net;
     dd_trainer_opts o;
     dd_tensor theta, v1, v2, running, batch; /* [P] [P] [P] [S] [S] */
+    dd_tensor start;                         /* [P] if centred */
     dd_tensor lr, fix1, fix2, loss;          /* scalars */
     int64_t steps;
     entry cache[CACHE];
@@ -60,6 +61,14 @@ static dd_step_state next_state(dd_graph *g, const dd_trainer *t, dd_val theta, 
     return dd_step_adam(g, s, grad, lr, fix1, fix2, t->o.weight_decay);
 }
 
+/* What counts as the network's answer. */
+static dd_val logits_of(dd_graph *g, const dd_trainer *t, dd_val x, dd_val logits)
+{
+    if (!t->o.centred) return logits;
+    const dd_val first = dd_net_apply(g, t->net, theta_input(g, t, "start"), x, (dd_val){0}).logits;
+    return dd_sub(g, logits, dd_stop(g, first));
+}
+
 static void build_step(dd_graph *g, const dd_trainer *t, int64_t n)
 {
     const dd_val theta = theta_input(g, t, "theta");
@@ -67,8 +76,9 @@ static void build_step(dd_graph *g, const dd_trainer *t, int64_t n)
     dd_val x = x_input(g, t, n), grad;
     if (t->o.aug.list) x = dd_augment(g, t->o.aug, x, dd_input(g, "aug", DD_F32, DD_SHAPE(n, DD_AUG_PARAMS)));
     const dd_net_out o = dd_net_apply(g, t->net, theta, x, (dd_val){0});
-    const dd_val loss = t->o.squared ? dd_scale(g, dd_sum_all(g, dd_square(g, dd_sub(g, o.logits, y))), 0.5 / (double)n)
-                                     : dd_xent(g, o.logits, y);
+    const dd_val logits = logits_of(g, t, x, o.logits);
+    const dd_val loss = t->o.squared ? dd_scale(g, dd_sum_all(g, dd_square(g, dd_sub(g, logits, y))), 0.5 / (double)n)
+                                     : dd_xent(g, logits, y);
     dd_grad(g, loss, 1, &theta, &grad);
     const dd_step_state s = next_state(g, t, theta, grad);
     dd_output(g, "loss", loss);
@@ -83,7 +93,7 @@ static void build_test(dd_graph *g, const dd_trainer *t, int64_t n, kind k)
     const dd_val theta = theta_input(g, t, "theta"), x = x_input(g, t, n);
     const dd_val stats = t->net->nstats ? dd_input(g, "stats", DD_F32, DD_SHAPE(t->net->nstats)) : (dd_val){0};
     const dd_net_out o = dd_net_apply(g, t->net, theta, x, stats);
-    dd_output(g, "out", k == LOGITS ? o.logits : o.features);
+    dd_output(g, "out", k == LOGITS ? logits_of(g, t, x, o.logits) : o.features);
 }
 
 /* --- programs --- */
@@ -119,6 +129,7 @@ static dd_status prepare(dd_trainer *t, entry *e)
     dd_graph_free(g);
     DD_TRY(st);
     DD_TRY(dd_bind(e->program, "theta", &t->theta));
+    if (t->o.centred && e->kind != FEATURES) DD_TRY(dd_bind(e->program, "start", &t->start));
     if (e->kind == STEP) return bind_step(t, e);
     return t->net->nstats ? dd_bind(e->program, "stats", &t->running) : DD_OK;
 }
@@ -170,6 +181,7 @@ static dd_status init(dd_trainer *t)
     DD_TRY(dd_tensor_init(&t->theta, DD_F32, DD_SHAPE(p)));
     DD_TRY(dd_tensor_init(&t->v1, DD_F32, DD_SHAPE(p)));
     if (t->o.adam) DD_TRY(dd_tensor_init(&t->v2, DD_F32, DD_SHAPE(p)));
+    if (t->o.centred) DD_TRY(dd_tensor_init(&t->start, DD_F32, DD_SHAPE(p)));
     DD_TRY(dd_tensor_init(&t->running, DD_F32, DD_SHAPE(s)));
     DD_TRY(dd_tensor_init(&t->batch, DD_F32, DD_SHAPE(s)));
     DD_TRY(dd_tensor_init(&t->lr, DD_F32, DD_SCALAR));
@@ -200,7 +212,8 @@ void dd_trainer_free(dd_trainer *t)
 {
     if (!t) return;
     for (int i = 0; i < CACHE; i++) drop(&t->cache[i]);
-    dd_tensor *all[] = {&t->theta, &t->v1, &t->v2, &t->running, &t->batch, &t->lr, &t->fix1, &t->fix2, &t->loss};
+    dd_tensor *all[] = {&t->theta, &t->v1, &t->v2,   &t->running, &t->batch,
+                        &t->start, &t->lr, &t->fix1, &t->fix2,    &t->loss};
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
     dd_free(t);
 }
@@ -216,7 +229,8 @@ dd_status dd_trainer_reset(dd_trainer *t, dd_key key)
 {
     dd_trainer_restart(t);
     dd_net_stats_init(t->net, dd_f32(&t->running));
-    return dd_net_init(t->net, &t->theta, key);
+    DD_TRY(dd_net_init(t->net, &t->theta, key));
+    return t->o.centred ? dd_tensor_copy(&t->start, &t->theta) : DD_OK;
 }
 
 dd_tensor *dd_trainer_theta(dd_trainer *t)

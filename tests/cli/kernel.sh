@@ -96,6 +96,8 @@ with open(sys.argv[1]) as f:
     s = json.load(f)
 assert s["result"]["mean"] > s["random_real"]["mean"] + 0.1, (s["result"], s["random_real"])
 PY
+works 'matches the recorded result' eval random
+works 'by another protocol' eval random --protocol rfad --epochs 200 --repeats 1
 # what does not fit into memory is computed twice, to the same bits
 works 'RFAD' $random --set memory=1 --set batch_real=1000 --iterations 3 --no-baselines --out twice
 works 'RFAD' $random --set batch_real=1000 --iterations 3 --no-baselines --out once

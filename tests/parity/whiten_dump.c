@@ -22,6 +22,7 @@ static const struct {
     {"mtt", "zca-mtt", 700, 3, 9, 8},      {"kip", "zca-kip", 700, 3, 9, 8},
     {"frepo", "zca-frepo", 700, 3, 9, 8},  {"mtt-few", "zca-mtt", 50, 1, 12, 11},
     {"kip-few", "zca-kip", 50, 1, 12, 11}, {"frepo-few", "zca-frepo", 50, 1, 12, 11},
+    {"rfad", "zca-rfad", 700, 3, 9, 8},    {"rfad-few", "zca-rfad", 50, 1, 12, 11},
 };
 
 /* Neighbours are alike, as in pictures, so that eigenvalues differ. */

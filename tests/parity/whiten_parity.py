@@ -63,11 +63,18 @@ def frepo(x):
     return white, white @ inverse + mu
 
 
+def rfad(x):
+    x = channels(x).reshape(len(x), -1)
+    cov = x.T @ x / len(x)
+    w, inverse = transform(cov, 0.1 * np.trace(cov) / len(cov), len(x))
+    return x @ w, x @ w @ inverse
+
+
 def main():
     bad = 0
     for name, case in read_cases(sys.argv[1]).items():
         pixels = case["pixels"].astype(np.float64)
-        want = {"mtt": mtt, "kip": kip, "frepo": frepo}[name.split("-")[0]](pixels)
+        want = {"mtt": mtt, "kip": kip, "frepo": frepo, "rfad": rfad}[name.split("-")[0]](pixels)
         for part, y in zip(("white", "back"), want):
             worst, size = np.abs(case[part].reshape(y.shape) - y).max(), np.abs(y).max()
             verdict = "ok" if worst <= LIMIT * size else "DIFFERS"

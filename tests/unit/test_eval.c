@@ -145,6 +145,34 @@ static void refusals_give_the_numbers(void **state)
     assert_non_null(strstr(dd_last_error(), "did you mean dc"));
 }
 
+static void every_protocol_has_its_name(void **state)
+{
+    const bench *k = *state;
+    char names[] = DD_PROTOCOLS, *rest = names;
+    dd_protocol p;
+    for (char *name = strsep(&rest, "|"); name; name = strsep(&rest, "|")) {
+        ok(dd_protocol_named(&p, name, k->d, NULL));
+        assert_string_equal(p.name, name);
+    }
+}
+
+/* Squared error on scaled targets of a centred network, the whole set at once. */
+static void rfad_students_learn(void **state)
+{
+    const bench *k = *state;
+    dd_eval_result r;
+    dd_protocol p;
+    dd_synset set = {.m = M, .classes = 10};
+    ok(dd_protocol_named(&p, "rfad", k->d, NULL));
+    ok(dd_protocol_fit(&p, &set));
+    assert_int_equal(p.batch, M);
+    assert_true(p.lr == 0.001 && p.scale == 2); /* four images a class */
+    p.epochs = 300;
+    ok(dd_evaluate(&r, k->b, "convnet:depth=1,width=64,init=nngp", k->d, &k->images, &k->labels, &k->d->test, NULL, 0,
+                   &p, 2, dd_key_seed(1), NULL, NULL));
+    if (r.mean < 0.7) fail_msg("%g of the test images are right", r.mean);
+}
+
 static void real_training_reports_held_out_accuracy(void **state)
 {
     const bench *k = *state;
@@ -197,6 +225,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_key_decides_and_soft_labels_of_one_class_are_hard_ones),
                                        cmocka_unit_test(epochs_plus_one_are_trained_and_a_caller_can_stop),
                                        cmocka_unit_test(refusals_give_the_numbers),
+                                       cmocka_unit_test(every_protocol_has_its_name),
+                                       cmocka_unit_test(rfad_students_learn),
                                        cmocka_unit_test(real_training_reports_held_out_accuracy),
                                        cmocka_unit_test(each_network_has_random_images_of_its_own)};
     return cmocka_run_group_tests_name("eval", tests, setup, teardown);

@@ -634,6 +634,40 @@ static void training_learns(void **state)
     dd_backend_close(b);
 }
 
+/* A centred network answers nothing at first, then what training has added. */
+static void centred_networks_begin_at_nothing(void **state)
+{
+    (void)state;
+    dd_backend *b = open_ref();
+    dd_net *n = open_net("convnet:depth=1,width=8,norm=none", (dd_image){1, SIDE, SIDE}, CLASSES);
+    dd_trainer *t = NULL, *plain = NULL;
+    dd_trainer_opts o = {.momentum = 0.9, .squared = true, .centred = true};
+    dd_tensor x = toys(), y = one_hot(DD_F32, TOYS, CLASSES);
+    float z[TOYS * CLASSES], first[TOYS * CLASSES], later[TOYS * CLASSES];
+    double loss = 0;
+    OK(dd_trainer_new(&t, b, n, &o));
+    o.centred = false;
+    OK(dd_trainer_new(&plain, b, n, &o));
+    OK(dd_trainer_reset(t, dd_key_seed(1)));
+    OK(dd_trainer_reset(plain, dd_key_seed(1)));
+    OK(dd_trainer_logits(t, dd_f32(&x), TOYS, z));
+    OK(dd_trainer_logits(plain, dd_f32(&x), TOYS, first));
+    for (int i = 0; i < TOYS * CLASSES; i++) assert_true(z[i] == 0);
+    for (uint64_t s = 0; s < 20; s++)
+        OK(dd_trainer_step(t, dd_f32(&x), dd_f32(&y), TOYS, 0.05, dd_key_seed(2), s ? NULL : &loss));
+    assert_true(fabs(loss - 0.5) < 1e-6); /* of one-hot targets and no answer */
+    OK(dd_tensor_copy(dd_trainer_theta(plain), dd_trainer_theta(t)));
+    OK(dd_trainer_logits(t, dd_f32(&x), TOYS, z));
+    OK(dd_trainer_logits(plain, dd_f32(&x), TOYS, later));
+    for (int i = 0; i < TOYS * CLASSES; i++) assert_true(fabsf(z[i] - (later[i] - first[i])) < 1e-5f);
+    dd_trainer_free(t);
+    dd_trainer_free(plain);
+    dd_net_close(n);
+    dd_tensor_fini(&x);
+    dd_tensor_fini(&y);
+    dd_backend_close(b);
+}
+
 /* Steps from one key are the same whatever was trained before, and the batch's size may change between steps. */
 static void training_is_a_function_of_its_key(void **state)
 {
@@ -889,6 +923,7 @@ int main(void)
         cmocka_unit_test(scale_and_rotate_resample),
         cmocka_unit_test(color_follows_its_definition),
         cmocka_unit_test(training_learns),
+        cmocka_unit_test(centred_networks_begin_at_nothing),
         cmocka_unit_test(training_is_a_function_of_its_key),
         cmocka_unit_test(host_sgd_follows_its_formula),
         cmocka_unit_test(frozen_statistics_agree_with_the_batch),

@@ -10,7 +10,7 @@
 
 enum { D = 64 };
 
-static const char *const names[] = {"zca-mtt", "zca-kip", "zca-frepo"};
+static const char *const names[] = {"zca-mtt", "zca-kip", "zca-frepo", "zca-rfad"};
 
 static dd_dataset *whitened(const char *how)
 {
