@@ -14,8 +14,8 @@
 #define COLS 256 /* columns of W a thread takes: fixed, so that threads change no bit */
 
 /* MTT, TESLA, HaBa, DATM and DataDAM; KIP, whose code leaves the last 5000 training images out of the statistics,
- * which nothing here does; FRePo, whose published channel statistics are the computed ones to four decimals; RFAD, which
- * is KIP's without the step for each image. */
+ * which nothing here does; FRePo, whose published channel statistics are the computed ones to four decimals; RFAD,
+ * which is KIP's without the step for each image. */
 static const dd_whiten_kind kinds[] = {
     {"zca-mtt", DD_WHITEN_PLAIN, false, true, true, 0.1, false},
     {"zca-kip", DD_WHITEN_COMPUTED, true, false, false, 0.1, true},
