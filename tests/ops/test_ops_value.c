@@ -108,7 +108,7 @@ static bool same_bytes(const dd_tensor *a, const dd_tensor *b)
 }
 
 /* Where the bits may depend on the number of threads, because a library splits the work: oneDNN's weight gradient (f32
- * only) sums over images per thread, and OpenBLAS cuts large products into blocks by thread. */
+ * only) sums over images per thread, and OpenBLAS cuts products that are left to it by thread. */
 static bool library_splits(const op_case *c, dd_dtype t)
 {
     if (c->op == DD_OP_MATMUL) return (c->flags & OP_LARGE) != 0;

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Products of fewer multiplications are done by calls of one thread each: of a batch whole, single ones in parts,
- * unless they are smaller still. */
-enum { SMALL = 2000000, ALONE = 200000 };
+/* Products of fewer multiplications are done by calls of one thread each: of a batch whole, single ones in so many
+ * parts for any number of threads, unless they are smaller still. */
+enum { SMALL = 2000000, ALONE = 200000, PARTS = 4 };
 
 void dd_cpu_threads(const dd_backend *b)
 {
@@ -124,8 +124,8 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (p.batch * m * n * k >= DD_CPU_GRAIN)
         for (int64_t t = 0; t < p.batch; t++) one(&p, &whole, in, t);
     } else if (p.batch == 1 && m * n * k < SMALL) { /* OpenBLAS would have its threads wait for each other */
-        const int parts = m * n * k >= ALONE ? b->threads : 1;
-#pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
+        const int parts = m * n * k >= ALONE ? PARTS : 1;
+#pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
         for (int i = 0; i < parts; i++) {
             const part q = part_of(&p, i, parts);
             if (q.rows > 0 && q.columns > 0) one(&p, &q, in, 0);
