@@ -34,6 +34,8 @@ typedef struct dd_option {
 dd_status dd_options_defaults(const dd_option *table, void *dst);
 /* Whether a row of that name is there. */
 bool dd_options_has(const dd_option *table, const char *name);
+/* DD_ENOTFOUND for a name that is in neither table; `also` may be NULL, and names what all methods have. */
+dd_status dd_options_unknown(const dd_option *table, const dd_option *also, const char *name);
 /* Sets one value. DD_ENOTFOUND for an unknown name (the message names the nearest right one), DD_EINVAL for a
  * value that does not parse or is out of range (the message says the range). */
 dd_status dd_options_set(const dd_option *table, void *dst, const char *name, const char *value);

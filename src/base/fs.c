@@ -306,6 +306,33 @@ void dd_list_free(char **names, size_t n)
     dd_free(names);
 }
 
+/* NAME.tmp.PID */
+static bool is_temporary(const char *name)
+{
+    const char *at = strstr(name, ".tmp.");
+    return at && at > name && at[5] && strspn(at + 5, "0123456789") == strlen(at + 5);
+}
+
+static void clear(const char *path, bool deeper)
+{
+    char **names, at[PATH_MAX];
+    size_t n;
+    if (dd_list_dir(path, &names, &n) != DD_OK) return;
+    for (size_t i = 0; i < n; i++) {
+        if (dd_path_join(at, sizeof at, path, names[i]) != DD_OK) continue;
+        if (deeper && dd_is_dir(at))
+            clear(at, false);
+        else if (is_temporary(names[i]))
+            dd_remove_file(at);
+    }
+    dd_list_free(names, n);
+}
+
+void dd_clear_temporary(const char *path)
+{
+    clear(path, true);
+}
+
 double dd_now(void)
 {
     struct timespec t;

@@ -32,6 +32,8 @@ size_t dd_existing_part(const char *path);
  * must exist. DD_EEXIST: another process has it; DD_EIO. */
 dd_status dd_lock_dir(const char *path, int *fd);
 void dd_unlock_dir(int fd); /* -1: nothing */
+/* Removes what killed writes of dd_write_file have left in a folder and the folders in it: for who holds its lock. */
+void dd_clear_temporary(const char *path);
 bool dd_exists(const char *path);
 bool dd_is_dir(const char *path);
 /* "a/b" joined into buf; DD_EINVAL if it does not fit. */

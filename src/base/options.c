@@ -58,19 +58,26 @@ static const dd_option *find(const dd_option *table, const char *name)
     return NULL;
 }
 
-static dd_status unknown(const dd_option *table, const char *name)
+dd_status dd_options_unknown(const dd_option *table, const dd_option *also, const char *name)
 {
     const char *names[128];
-    size_t n = 0;
-    for (; table->name && n + 1 < sizeof names / sizeof *names; table++) names[n++] = table->name;
-    names[n] = NULL;
+    const size_t most = sizeof names / sizeof *names - 1;
+    size_t n = 0, all;
+    for (; table->name && n < most; table++) names[n++] = table->name;
+    for (all = n; also && also->name && all < most; also++) names[all++] = also->name;
+    names[all] = NULL;
     const char *near = dd_nearest(name, names);
     if (near) return dd_fail(DD_ENOTFOUND, "unknown key \"%s\"; did you mean \"%s\"?", name, near);
-    char list[512] = "";
+    char list[1024] = "";
     size_t at = 0;
-    for (size_t i = 0; i < n && at < sizeof list; i++)
-        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", names[i]);
-    return dd_fail(DD_ENOTFOUND, "unknown key \"%s\"; %s%s", name, n ? "there are: " : "no keys are taken here", list);
+    for (size_t i = 0; i < all && at < sizeof list; i++)
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s",
+                               i == 0   ? ""
+                               : i == n ? "; for every method: "
+                                        : ", ",
+                               names[i]);
+    return dd_fail(DD_ENOTFOUND, "unknown key \"%s\"; %s%s", name, all ? "there are: " : "no keys are taken here",
+                   list);
 }
 
 static bool ranged(const dd_option *o)
@@ -158,7 +165,7 @@ dd_status dd_options_defaults(const dd_option *table, void *dst)
 dd_status dd_options_set(const dd_option *table, void *dst, const char *name, const char *value)
 {
     const dd_option *o = find(table, name);
-    return o ? set_row(o, dst, value) : unknown(table, name);
+    return o ? set_row(o, dst, value) : dd_options_unknown(table, NULL, name);
 }
 
 /* The shortest of 15 to 17 digits that reads back as the same number. */
@@ -173,7 +180,7 @@ static void real_text(double v, char *buf, size_t size)
 dd_status dd_options_get(const dd_option *table, const void *src, const char *name, char *buf, size_t size)
 {
     const dd_option *o = find(table, name);
-    if (!o) return unknown(table, name);
+    if (!o) return dd_options_unknown(table, NULL, name);
     const char *at = (const char *)src + o->offset;
     switch (o->type) {
     case DD_OPT_INT: {

@@ -151,8 +151,10 @@ static dd_status find_all(const dd_expert_store *s, const dd_st_file *f, const d
         char is[128], must[128];
         t[i] = dd_st_find(f, want[i].name);
         if (!t[i])
-            return dd_fail(DD_EFORMAT, "%s holds no \"%s\": it is no snapshot of an expert, or damaged", path,
-                           want[i].name);
+            return dd_fail(DD_EFORMAT,
+                           "%s holds no \"%s\": it is no snapshot of an expert, or damaged; remove it, and attar "
+                           "experts makes it again",
+                           path, want[i].name);
         if (t[i]->dtype != want[i].type || !dd_shape_equal(t[i]->shape, want[i].shape))
             return dd_fail(DD_EFORMAT, "%s: \"%s\" is %s %s, these experts have %s %s", path, want[i].name,
                            dd_dtype_name(t[i]->dtype), dd_shape_text(t[i]->shape, is, sizeof is),

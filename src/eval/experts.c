@@ -39,10 +39,10 @@ static dd_status check(const dd_experts_opts *o, const dd_dataset *d)
         return dd_fail(DD_EINVAL,
                        "experts need 1..1000000000 images a batch and a seed >= 0, not %" PRId64 ", %" PRId64, o->batch,
                        o->seed);
-    if (!(o->lr > 0) || !(o->momentum >= 0 && o->momentum <= 1) || !(o->weight_decay >= 0) || !isfinite(o->lr) ||
+    if (!(o->lr > 0) || !(o->momentum >= 0 && o->momentum <= 0.999) || !(o->weight_decay >= 0) || !isfinite(o->lr) ||
         !isfinite(o->weight_decay))
-        return dd_fail(DD_EINVAL, "experts need lr > 0, momentum in 0..1 and weight_decay >= 0, not %g, %g, %g", o->lr,
-                       o->momentum, o->weight_decay);
+        return dd_fail(DD_EINVAL, "experts need lr > 0, momentum in 0..0.999 and weight_decay >= 0, not %g, %g, %g",
+                       o->lr, o->momentum, o->weight_decay);
     if (strcmp(o->store, "float32") != 0 && strcmp(o->store, "bf16") != 0)
         return dd_fail(DD_EINVAL, "experts are stored as float32 or bf16, not \"%s\"", o->store);
     return DD_OK;
@@ -199,13 +199,14 @@ static int64_t standing(const job *j, int64_t expert)
     return goes_on(j) || have > j->o->expert_epochs ? have : 0;
 }
 
-/* Weights at the last of `have` snapshots, which is checked also where nothing is left to do. */
+/* Weights at the last of `have` snapshots, which are checked also where nothing is left to do. */
 static dd_status begin(job *j, int64_t expert, int64_t have)
 {
     dd_tensor *theta = dd_trainer_theta(j->fit.trainer);
     size_t bytes;
     DD_TRY(dd_trainer_reset(j->fit.trainer, dd_key_at(j->key, "theta", 0)));
-    if (have > 0) return dd_expert_read(&j->s, expert, have - 1, theta, NULL, &bytes);
+    for (int64_t e = 0; e < have; e++) DD_TRY(dd_expert_read(&j->s, expert, e, theta, NULL, &bytes));
+    if (have > 0) return DD_OK;
     return dd_expert_write(&j->s, expert, 0, theta, -1);
 }
 
@@ -245,6 +246,7 @@ static dd_status run(job *j, const dd_dataset *d, dd_aug aug)
     const dd_fit_source all = {NULL, NULL, NULL, d->train.n};
     dd_trainer *t = NULL;
     DD_TRY(claim(j));
+    dd_clear_temporary(j->s.dir);
     DD_TRY(recall_kernels(j));
     DD_TRY(dd_trainer_new(&t, j->b, j->net, &o));
     dd_status st = dd_fit_init(&j->fit, t, d, all, d->c * d->h * d->w, j->o->batch);
@@ -262,6 +264,11 @@ dd_status dd_experts_train(const dd_experts_opts *o, dd_backend *b, const dd_net
     int lock = -1;
     DD_TRY(check(o, d));
     DD_TRY(dd_fit_check_net(net, d));
+    if (dd_net_stats(net))
+        return dd_fail(DD_EUNSUPPORTED,
+                       "%s: no method can follow an expert with batch norm's running statistics; choose another norm, "
+                       "instance for example",
+                       dd_net_spec(net));
     DD_TRY(augmentation(&j, d, &aug));
     DD_TRY(dd_expert_store_at(&j.s, dir));
     DD_TRY(describe(&j, d, aug));

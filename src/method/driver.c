@@ -37,7 +37,11 @@ static dd_status claim_folder(dd_driver *d)
     DD_TRY(dd_make_dir(d->o.out));
     DD_TRY(dd_lock_dir(d->o.out, &d->lock));
     DD_TRY(dd_path_join(config, sizeof config, d->o.out, "config.json"));
-    if (d->o.resume && dd_exists(config)) return dd_record_check_config(d, config);
+    if (d->o.resume && dd_exists(config)) {
+        DD_TRY(dd_record_check_config(d, config));
+        dd_clear_temporary(d->o.out);
+        return DD_OK;
+    }
     if (dd_exists(config))
         return dd_fail(DD_EEXIST, "%s already holds a run; go on with it by --resume, or choose another --out",
                        d->o.out);

@@ -34,8 +34,25 @@ static dd_status take(dd_tensor *out, const dd_st_file *f, const char *name, dd_
     return dd_tensor_copy(out, t);
 }
 
+/* A tensor that is not known may be one that is meant, misspelt. */
+static dd_status check_names(const dd_st_file *f, const char *path)
+{
+    static const char *const known[] = {"syn", "real", "theta", "target", "aug", "index", "labels", "lr", NULL};
+    for (int i = 0; i < f->n; i++) {
+        int k = 0;
+        while (known[k] && strcmp(known[k], f->e[i].name) != 0) k++;
+        if (known[k]) continue;
+        const char *near = dd_nearest(f->e[i].name, known);
+        return dd_fail(DD_EFORMAT,
+                       "%s holds a tensor \"%s\", and syn, real, theta, target, aug, index, labels and lr are read%s%s",
+                       path, f->e[i].name, near ? "; did you mean " : "", near ? near : "");
+    }
+    return DD_OK;
+}
+
 static dd_status take_all(job *j, const dd_st_file *f, const char *path)
 {
+    DD_TRY(check_names(f, path));
     DD_TRY(take(&j->syn, f, "syn", DD_F32, 4, path));
     DD_TRY(take(&j->real, f, "real", DD_F32, 4, path));
     DD_TRY(take(&j->theta, f, "theta", DD_F32, 1, path));
@@ -115,6 +132,14 @@ static dd_status check_siamese(const job *j)
                    value);
 }
 
+static dd_status check_rates(const job *j)
+{
+    for (int64_t i = 0; j->lr.data && i < dd_shape_count(j->lr.shape); i++)
+        if (!(dd_f32(&j->lr)[i] > 0) || !isfinite(dd_f32(&j->lr)[i]))
+            return dd_fail(DD_EINVAL, "\"lr\" holds %g, a learned step size is above 0", (double)dd_f32(&j->lr)[i]);
+    return DD_OK;
+}
+
 static dd_status check_index(const job *j)
 {
     const int64_t m = j->syn.shape.dim[0];
@@ -161,6 +186,7 @@ static dd_status build(job *j, dd_dtype type)
 {
     dd_driver *d = j->d;
     const int64_t m = j->syn.shape.dim[0];
+    char shape[128];
     if (m % d->o.ipc)
         return dd_fail(DD_EINVAL, "%" PRId64 " synthetic images are no whole number of classes of %" PRId64, m,
                        d->o.ipc);
@@ -168,9 +194,14 @@ static dd_status build(job *j, dd_dtype type)
     DD_TRY(dd_driver_open(d));
     if (!d->method->gradient) return dd_fail(DD_EUNSUPPORTED, "method %s makes no gradient", d->method->name);
     if (!dd_shape_equal(d->r.syn->images.shape, j->syn.shape))
-        return dd_fail(DD_EINVAL, "synthetic and real images are of different sizes");
+        return dd_fail(DD_EINVAL, "\"syn\" has images %s, and \"real\" has %" PRId64 "x%" PRId64 "x%" PRId64,
+                       dd_shape_text(j->syn.shape, shape, sizeof shape), d->data->c, d->data->h, d->data->w);
     DD_TRY(check_vector(&j->theta, "theta", d->net, d->method->networks));
     DD_TRY(check_vector(&j->target, "target", d->net, false));
+    if (j->target.data && !dd_options_has(d->method->options, "experts"))
+        return dd_fail(DD_EINVAL, "\"target\" means nothing to method %s, which follows no expert; leave it out",
+                       d->method->name);
+    DD_TRY(check_rates(j));
     DD_TRY(check_index(j));
     DD_TRY(check_siamese(j));
     DD_TRY(take_whole_batch(j));

@@ -66,7 +66,8 @@ static dd_status apply_sets(dd_driver *d)
         const size_t n = (size_t)(eq - *s);
         memcpy(key, *s, n);
         key[n] = 0;
-        const bool driver = !dd_options_has(d->method->options, key) && dd_options_has(driver_table, key);
+        const bool own = dd_options_has(d->method->options, key), driver = !own && dd_options_has(driver_table, key);
+        if (!own && !driver) return dd_options_unknown(d->method->options, driver_table, key);
         DD_TRY(
             dd_options_set(driver ? driver_table : d->method->options, driver ? (void *)&d->o : d->state, key, eq + 1));
     }

@@ -124,6 +124,32 @@ expect 2 'class order in itself' data check digits --classes good
 expect 6 'no folder' data check digits --data-dir nowhere
 expect 2 'put pixels at' data check digits --normalise 0/1e-300
 
+# what grad reads and what it does not
+mkdir -p "$PWD/misspelt"
+python3 - <<'P'
+import json, struct
+def write(path, tensors):
+    head, data = {}, b""
+    for name, shape, values in tensors:
+        raw = struct.pack(f"<{len(values)}f", *values)
+        head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 8)
+    open(path, "wb").write(struct.pack("<Q", len(text)) + text + data)
+syn = ("syn", [2, 1, 8, 8], [0.1] * 128)
+write("misspelt/lables.safetensors", [syn, ("lables", [2, 2], [1, 0, 0, 1])])
+write("misspelt/target.safetensors", [syn, ("target", [1], [0])])
+write("misspelt/sizes.safetensors", [syn, ("real", [2, 1, 9, 8], [0.1] * 144)])
+P
+grad="grad --method dc --net convnet:depth=1,width=8 --ipc 1 --threads 1"
+expect 3 'did you mean labels' $grad misspelt/lables.safetensors y.safetensors
+expect 2 '"target"' $grad misspelt/target.safetensors y.safetensors
+expect 2 '1x9x8' $grad misspelt/sizes.safetensors y.safetensors
+[ ! -e y.safetensors ] || fail 'a refused gradient was written'
+expect 6 'did you mean "labels"' distill $tiny --out other --set lables=soft
+expect 8 'running statistics' experts --data digits --net convnet:depth=1,width=8,norm=batch --out other
+
 # sets edited by hand, and exports over what is there
 rm -rf other && cp -r run other && sed -i 's/attar-set-1/attar-set-99/' other/set.json
 expect 3 'attar-set-99' info other

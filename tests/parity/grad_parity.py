@@ -303,7 +303,7 @@ METHODS = {
 
 def attar(program, p, dtype, backend, folder):
     a, b = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
-    write_tensors(a, p.tensors)
+    write_tensors(a, {k: v for k, v in p.tensors.items() if k != "temperature"})  # which begins at 0 and is not read
     subprocess.run(
         [program, "grad", *p.method["told"], "--net", p.net.spec, "--ipc", str(p.ipc), "--aug", "_".join(p.words) or "none",
          "--type", dtype, "--backend", backend, a, b], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
