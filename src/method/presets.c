@@ -17,7 +17,7 @@
 #define NOTEBOOK "settings and accuracy: authors' notebook"
 #define README "accuracy: authors' repository"
 #define LATER "accuracy: a later paper's table"
-#define WIDE "accuracy, of networks of width 1024 (attar eval --net): authors' issue tracker, or remembered"
+#define WIDE "accuracy: authors' issue tracker, or remembered, of networks of width 1024 (attar eval --net)"
 #define MEMORY "accuracy: remembered"
 
 static const dd_preset table[] = {
