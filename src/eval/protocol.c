@@ -28,7 +28,7 @@ static bool mirrored(const dd_dataset *d)
 
 /* DC augments batch norm's networks, which need it to train on few images, and MNIST; batch norm decides first, as in
  * the authors' code. */
-static void dc_augmentation(dd_protocol *p, const dd_dataset *d, const dd_net *net)
+static void dc(dd_protocol *p, const dd_dataset *d, const dd_net *net)
 {
     const bool mnist = d && !strcmp(d->name, "mnist");
     if (mnist) p->epochs = 1000;
@@ -36,11 +36,6 @@ static void dc_augmentation(dd_protocol *p, const dd_dataset *d, const dd_net *n
         snprintf(p->aug, sizeof p->aug, "dc:crop_noise");
     else if (mnist)
         snprintf(p->aug, sizeof p->aug, "dc:crop_scale_rotate");
-}
-
-static void dc(dd_protocol *p, const dd_dataset *d, const dd_net *net)
-{
-    dc_augmentation(p, d, net);
 }
 
 static void dsa(dd_protocol *p, const dd_dataset *d, const dd_net *net)

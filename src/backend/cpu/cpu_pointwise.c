@@ -124,29 +124,20 @@ static void plan_shape(plan *p, const dd_instr *in)
     p->units = dd_nest_count(z, p->outer) * p->pieces;
 }
 
-DD_SIMD static void widen(int64_t n, void *dst, int64_t sy, const void *const *x, const int64_t *sx)
-{
-    const float *p = x[0];
-    double *y = dst;
-    if (sy == 1 && sx[0] == 1) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) y[i] = (double)p[i];
-    } else {
-        for (int64_t i = 0; i < n; i++) y[i * sy] = (double)p[i * sx[0]];
+#define CONVERT(name, FROM, TO)                                                                                        \
+    DD_SIMD static void name(int64_t n, void *dst, int64_t sy, const void *const *x, const int64_t *sx)                \
+    {                                                                                                                  \
+        const FROM *p = x[0];                                                                                          \
+        TO *y = dst;                                                                                                   \
+        if (sy == 1 && sx[0] == 1) {                                                                                   \
+            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = (TO)p[i];                                       \
+        } else {                                                                                                       \
+            for (int64_t i = 0; i < n; i++) y[i * sy] = (TO)p[i * sx[0]];                                              \
+        }                                                                                                              \
     }
-}
 
-DD_SIMD static void narrow(int64_t n, void *dst, int64_t sy, const void *const *x, const int64_t *sx)
-{
-    const double *p = x[0];
-    float *y = dst;
-    if (sy == 1 && sx[0] == 1) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) y[i] = (float)p[i];
-    } else {
-        for (int64_t i = 0; i < n; i++) y[i * sy] = (float)p[i * sx[0]];
-    }
-}
+CONVERT(widen, float, double)
+CONVERT(narrow, double, float)
 
 static bool is_real(dd_dtype t)
 {
