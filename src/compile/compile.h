@@ -40,7 +40,9 @@ typedef struct dd_binding {
     dd_dtype dtype;
     dd_shape shape;
     bool output;
-    int slot; /* -1: an input that no instruction reads */
+    bool carried; /* graph/carry.h */
+    bool blocked; /* carried, and lies in blocks */
+    int slot;     /* -1: an input that no instruction reads */
 } dd_binding;
 
 typedef struct dd_compiled {
@@ -58,7 +60,14 @@ typedef struct dd_compiled {
 } dd_compiled;
 
 /* What to leave out; for tests that compare. */
-enum { DD_NO_SIMPLIFY = 1, DD_NO_PATTERNS = 2, DD_NO_REUSE = 4, DD_NO_FUSE = 8, DD_NO_LAYOUT = 16 };
+enum {
+    DD_NO_SIMPLIFY = 1,
+    DD_NO_PATTERNS = 2,
+    DD_NO_REUSE = 4,
+    DD_NO_FUSE = 8,
+    DD_NO_LAYOUT = 16,
+    DD_PLAIN_CARRY = 32 /* carried values lie as any others */
+};
 
 /* Fills *c, to be released with dd_compiled_free in any case; b says what its kernels can take. The graph's first
  * error, DD_EINVAL, DD_ENOMEM. */

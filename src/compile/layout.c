@@ -8,6 +8,7 @@
 
 typedef struct layout {
     dd_compiled *c;
+    bool carried;    /* those may be in blocks */
     unsigned *may;   /* [nstep] of the backend; of a member: what its group allows */
     int64_t *row;    /* [nslot] elements of a row; 0: not touched yet, -1: this tensor stays as it is */
     bool *is;        /* [nslot] lies in blocks */
@@ -19,13 +20,20 @@ static int slot_of(const dd_command *k, int operand)
     return operand ? k->src[operand - 1].slot : k->out.slot;
 }
 
-/* Elements of a row as this operand sees it; -1: it cannot be in blocks. */
-static int64_t row_of(const dd_compiled *c, const dd_command *k, unsigned may, int operand)
+/* Nobody else sees how the slot lies. */
+static bool own(const layout *l, const dd_slot *s)
 {
+    return s->kind == DD_SLOT_ARENA || (l->carried && s->binding >= 0 && l->c->binding[s->binding].carried);
+}
+
+/* Elements of a row as this operand sees it; -1: it cannot be in blocks. */
+static int64_t row_of(const layout *l, const dd_command *k, unsigned may, int operand)
+{
+    const dd_compiled *c = l->c;
     const dd_view *v = operand ? &k->in.src[operand - 1] : &k->in.dst;
     const dd_slot *s = &c->slot[slot_of(k, operand)];
     const int64_t offset = operand ? k->src[operand - 1].offset : k->out.offset;
-    const bool whole = s->kind == DD_SLOT_ARENA && v->dtype == DD_F32 && offset == 0 && dd_view_contiguous(v) &&
+    const bool whole = own(l, s) && v->dtype == DD_F32 && offset == 0 && dd_view_contiguous(v) &&
                        (size_t)dd_view_count(v) * sizeof(float) == s->bytes;
     if (!whole || !(may >> operand & 1)) return -1;
     const int64_t n = dd_is_conv(k->in.kind) ? v->dim[2] * v->dim[3] : v->dim[v->rank - 1];
@@ -71,7 +79,7 @@ static void rule_out(layout *l)
         if (k->in.kind == DD_K_ROWS) continue;
         for (int j = 0; j <= k->in.nsrc; j++) {
             int64_t *row = &l->row[slot_of(k, j)];
-            const int64_t here = row_of(c, k, l->may[i], j);
+            const int64_t here = row_of(l, k, l->may[i], j);
             *row = *row == 0 || *row == here ? here : -1;
         }
     }
@@ -127,12 +135,13 @@ static void mark(layout *l, bool half)
     for (size_t s = 0; s < c->nslot; s++) {
         c->stats.blocked += l->is[s];
         if (l->is[s] && half) c->slot[s].bytes /= 2;
+        if (l->is[s] && c->slot[s].binding >= 0) c->binding[c->slot[s].binding].blocked = true;
     }
 }
 
-dd_status dd_choose_layout(dd_compiled *c, dd_backend *b)
+dd_status dd_choose_layout(dd_compiled *c, dd_backend *b, bool carried)
 {
-    layout l = {.c = c};
+    layout l = {.c = c, .carried = carried};
     if (!b->may_block || !b->lanes) return DD_OK;
     l.may = dd_alloc(c->nstep + 1, sizeof *l.may);
     l.row = dd_alloc(c->nslot + 1, sizeof *l.row);

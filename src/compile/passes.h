@@ -4,17 +4,7 @@
 #ifndef ATTAR_COMPILE_PASSES_H
 #define ATTAR_COMPILE_PASSES_H
 #include "compile/compile.h"
-
-/* prune.c: live[size] and readers[size], zeroed by the caller. A node is live if an output needs it; readers counts
- * the edges from live nodes plus one per output. readers may be NULL. Returns the number of live nodes. */
-int64_t dd_mark_live(const dd_graph *g, bool *live, uint32_t *readers);
-
-/* Rebuilds the live part of g into a new graph; `make` maps one node, given the ids of its sources in the new graph.
- * ctx is passed through. DD_ENOMEM or the first error of the new graph. */
-typedef dd_val (*dd_rewrite)(dd_graph *to, const dd_node *n, const uint32_t *src, void *ctx);
-dd_status dd_rebuild(const dd_graph *g, dd_graph **out, dd_rewrite make, void *ctx);
-/* The node as it is, on new sources: the rewrite that only prunes. */
-dd_val dd_rewrite_none(dd_graph *to, const dd_node *n, const uint32_t *src, void *ctx);
+#include "graph/rebuild.h"
 
 /* fold.c: the value of a pointwise op on constants v, rounded to t; false for an op that is not pointwise. */
 bool dd_fold(dd_op op, dd_dtype t, const double *v, double *out);
@@ -56,8 +46,8 @@ dd_status dd_fuse_rows(dd_compiled *c);
 /* fuse_first.c: a cheap convolution joins the row groups that alone read it, its gradients the one that alone makes
  * what they read, where the backend says they can. */
 dd_status dd_fuse_first(dd_compiled *c, dd_backend *b);
-/* layout.c: which tensors lie in blocks of the backend's lanes. */
-dd_status dd_choose_layout(dd_compiled *c, dd_backend *b);
+/* layout.c: which tensors lie in blocks of the backend's lanes, carried ones too if asked. */
+dd_status dd_choose_layout(dd_compiled *c, dd_backend *b, bool carried);
 /* plan.c: in-place reuse, then offsets. */
 dd_status dd_plan(dd_compiled *c, bool reuse);
 #endif

@@ -3,12 +3,13 @@
  * The order of the passes, the names a program can bind, and the numbers it reports. Knows graph, backend.h, base. */
 #include "compile/passes.h"
 
-static dd_status add_binding(dd_compiled *c, const char *name, dd_dtype t, dd_shape s, bool output)
+static dd_status add_binding(dd_compiled *c, const char *name, const dd_node *n, bool output, bool carried)
 {
     const char *kept = dd_arena_strdup(c->names, name);
     if (!kept || dd_grow((void **)&c->binding, &c->binding_cap, c->nbinding + 1, sizeof *c->binding) != DD_OK)
         return dd_fail(DD_ENOMEM, "out of memory for the name \"%s\"", name);
-    c->binding[c->nbinding++] = (dd_binding){kept, t, s, output, -1};
+    c->binding[c->nbinding++] = (dd_binding){
+        .name = kept, .dtype = n->dtype, .shape = n->shape, .output = output, .carried = carried, .slot = -1};
     return DD_OK;
 }
 
@@ -17,11 +18,11 @@ static dd_status list_bindings(dd_compiled *c, const dd_graph *g)
 {
     for (uint32_t id = 1; id < dd_graph_size(g); id++) {
         const dd_node *n = dd_graph_node(g, id);
-        if (n->op == DD_OP_INPUT) DD_TRY(add_binding(c, n->name, n->dtype, n->shape, false));
+        if (n->op == DD_OP_INPUT) DD_TRY(add_binding(c, n->name, n, false, n->nattr > 0));
     }
     for (int i = 0; i < dd_graph_outputs(g); i++) {
-        const dd_node *n = dd_graph_node(g, dd_graph_output(g, i)->id);
-        DD_TRY(add_binding(c, dd_graph_output(g, i)->name, n->dtype, n->shape, true));
+        const dd_named *o = dd_graph_output(g, i);
+        DD_TRY(add_binding(c, o->name, dd_graph_node(g, o->id), true, o->carried));
     }
     return DD_OK;
 }
@@ -34,7 +35,7 @@ static dd_status to_instructions(dd_compiled *c, const dd_graph *g, dd_backend *
     if (b->rows && !(leave_out & DD_NO_FUSE)) {
         DD_TRY(dd_fuse_rows(c));
         DD_TRY(dd_fuse_first(c, b));
-        if (!(leave_out & DD_NO_LAYOUT)) DD_TRY(dd_choose_layout(c, b));
+        if (!(leave_out & DD_NO_LAYOUT)) DD_TRY(dd_choose_layout(c, b, !(leave_out & DD_PLAIN_CARRY)));
     }
     DD_TRY(dd_plan(c, !(leave_out & DD_NO_REUSE)));
     c->stats.instrs = (int64_t)c->nstep;

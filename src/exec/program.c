@@ -192,6 +192,32 @@ dd_status dd_compile(dd_program **out, const dd_graph *g, dd_backend *b)
     return dd_compile_with(out, g, b, 0);
 }
 
+static bool agree(const dd_program *p, const dd_program *q)
+{
+    for (size_t i = 0; i < p->c.nbinding; i++) {
+        const dd_binding *a = &p->c.binding[i];
+        for (size_t j = 0; a->carried && j < q->c.nbinding; j++) {
+            const dd_binding *b = &q->c.binding[j];
+            if (b->carried && strcmp(a->name, b->name) == 0 && a->blocked != b->blocked) return false;
+        }
+    }
+    return true;
+}
+
+dd_status dd_compile_pair(dd_program **first, dd_program **second, const dd_graph *g, const dd_graph *h, dd_backend *b)
+{
+    *first = *second = NULL;
+    for (unsigned leave_out = 0;; leave_out = DD_PLAIN_CARRY) {
+        dd_status s = dd_compile_with(first, g, b, leave_out);
+        if (s == DD_OK) s = dd_compile_with(second, h, b, leave_out);
+        if (s == DD_OK && agree(*first, *second)) return s;
+        dd_program_free(*first);
+        dd_program_free(*second);
+        *first = *second = NULL;
+        if (s != DD_OK) return s;
+    }
+}
+
 void dd_program_free(dd_program *p)
 {
     if (!p) return;

@@ -225,6 +225,11 @@ dd_val dd_node_make(dd_graph *g, dd_op op, dd_dtype dtype, dd_shape shape, int n
 
 void dd_output(dd_graph *g, const char *name, dd_val v)
 {
+    dd_output_as(g, name, v, false);
+}
+
+void dd_output_as(dd_graph *g, const char *name, dd_val v, bool carried)
+{
     if (!v.id) {
         dd_poison(g, DD_EINVAL, "output \"%s\" is poison", name);
         return;
@@ -240,5 +245,5 @@ void dd_output(dd_graph *g, const char *name, dd_val v)
         dd_poison(g, DD_ENOMEM, "out of memory for output \"%s\"", name);
         return;
     }
-    g->output[g->noutput++] = (dd_named){kept, v.id};
+    g->output[g->noutput++] = (dd_named){kept, v.id, carried};
 }

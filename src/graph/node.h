@@ -24,8 +24,8 @@ enum {
 };
 
 /* attr[] by op (the rest is in the shape):
- *   IOTA axis | PERMUTE perm[rank] | SLICE start[rank] stride[rank] | PAD lo[rank] hi[rank] interior[rank]
- *   FLIP mask | CONCAT axis | SUM, MAXR mask | ARGMAX axis | MATMUL ta tb
+ *   INPUT 1 if carried (carry.h), else none | IOTA axis | PERMUTE perm[rank] | SLICE start[rank] stride[rank]
+ *   PAD lo[rank] hi[rank] interior[rank] | FLIP mask | CONCAT axis | SUM, MAXR mask | ARGMAX axis | MATMUL ta tb
  *   CONV, CONV_DX, CONV_DW sh sw ph pw dh dw groups
  *   SPMM m n transposed | SUMPOOL, SUMPOOL_T, POOL_ARGMAX kh kw sh sw ph pw
  *   GATHER, SCATTER_ADD along(0|1) */
@@ -45,6 +45,7 @@ typedef struct dd_node {
 typedef struct dd_named {
     const char *name;
     uint32_t id;
+    bool carried; /* carry.h */
 } dd_named;
 
 /* Node 0 is poison and has no op. */
@@ -62,6 +63,8 @@ dd_status dd_graph_verify(const dd_graph *g);
  * CONV_DW, SUMPOOL_T, SCATTER_ADD, SAMPLE, SAMPLE_T) and is recomputed and compared for the others. */
 dd_val dd_node_make(dd_graph *g, dd_op op, dd_dtype dtype, dd_shape shape, int nsrc, const uint32_t *src, int nattr,
                     const int64_t *attr, double c, const char *name);
+/* dd_output, or that of a value that another program takes over (carry.h). */
+void dd_output_as(dd_graph *g, const char *name, dd_val v, bool carried);
 /* Appends the graph to *out: one node a line, or as Graphviz. */
 void dd_graph_print(const dd_graph *g, dd_str *out);
 void dd_graph_dot(const dd_graph *g, dd_str *out);

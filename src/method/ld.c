@@ -58,8 +58,7 @@ static const dd_option options[] = {
     {"window", DD_OPT_INT, offsetof(ld, window), "0", 0, 10000, NULL,
      "steps over which losses are averaged, and without a better mean of which a new network begins; 0: 50, or 200 for "
      "more than 100 images"},
-    {"chunk", DD_OPT_INT, offsetof(ld, chunk), "256", 1, 65536, NULL,
-     "real images that pass at a time (memory, speed)"},
+    {"chunk", DD_OPT_INT, offsetof(ld, chunk), "64", 1, 65536, NULL, "real images that pass at a time (memory, speed)"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
 
@@ -108,7 +107,7 @@ static dd_status ld_build(dd_run *r, void *state)
 {
     ld *m = state;
     const int64_t n = r->given ? r->nitems : m->batch_real;
-    const dd_unroll_opts o = {.steps = 1, .batch = m->batch_syn, .labels = true};
+    const dd_unroll_opts o = {.steps = 1, .batch = m->batch_syn, .labels = true, .keep = 512};
     m->r = r;
     DD_TRY(allocate(r, m));
     DD_TRY(dd_stream_init(&m->real, r, n));

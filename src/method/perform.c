@@ -71,8 +71,11 @@ dd_status dd_perform_build(dd_run *r, void *state)
 {
     dd_perform *m = state;
     const int64_t n = r->given ? r->nitems : m->batch_real; /* all of a file's real images are the batch */
-    const dd_unroll_opts o = {
-        .steps = steps_of(r, m), .batch = r->data->classes, .momentum = m->momentum, .labels = r->learned};
+    const dd_unroll_opts o = {.steps = steps_of(r, m),
+                              .batch = r->data->classes,
+                              .momentum = m->momentum,
+                              .keep = m->keep,
+                              .labels = r->learned};
     m->r = r;
     DD_TRY(allocate(r, m));
     DD_TRY(dd_unroll_new(&m->unroll, r, &o));

@@ -20,7 +20,7 @@ typedef struct dd_adapted {
 typedef struct dd_perform {
     /* options */
     double lr, lr_init, momentum, beta1, decay;
-    int64_t distill_epochs, batch_real, networks, decay_every, chunk;
+    int64_t distill_epochs, batch_real, networks, decay_every, chunk, keep;
     char network[DD_OPT_TEXT];
     /* the rest is the engine's */
     const dd_run *r;
@@ -95,8 +95,9 @@ typedef struct dd_perform {
          "momentum of the network's steps (Deng, Russakovsky 2022)"},                                                  \
         {"batch_real", DD_OPT_INT, offsetof(dd_perform, batch_real),           "1024", 1,                              \
          1e6,          NULL,       "real images that the network is judged on"},                                       \
+        DD_UNROLL_KEEP(dd_perform, keep),                                                                              \
     {                                                                                                                  \
-        "chunk", DD_OPT_INT, offsetof(dd_perform, chunk), "256", 1, 65536, NULL,                                       \
+        "chunk", DD_OPT_INT, offsetof(dd_perform, chunk), "64", 1, 65536, NULL,                                        \
             "real images that pass at a time (memory, speed)"                                                          \
     }
 

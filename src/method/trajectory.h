@@ -15,6 +15,7 @@ typedef struct dd_trajectory {
     char experts[DD_OPT_TEXT];
     double lr_img, lr_floor, momentum_img, lr_lr, momentum_lr, lr_init, lr_label, momentum_label, momentum, threshold;
     int64_t schedule, syn_steps, expert_epochs, batch_syn;
+    int64_t keep;
     int64_t min_start_epoch, max_start_epoch, first_max_start_epoch, expansion;
     bool constant; /* tesla's estimator */
     /* the rest is the engine's */
@@ -124,6 +125,7 @@ typedef struct dd_trajectory {
          NULL,                                                                                                         \
          "momentum of learned labels"},                                                                                \
         {"momentum", DD_OPT_REAL, offsetof(dd_trajectory, momentum), "0", 0, 0.999, NULL, "momentum of the student"},  \
+        DD_UNROLL_KEEP(dd_trajectory, keep),                                                                           \
     {                                                                                                                  \
         "threshold", DD_OPT_REAL, offsetof(dd_trajectory, threshold), threshold_, 0, 1e9, NULL,                        \
             "no update where the loss is above this: 1 is a student that came no nearer"                               \

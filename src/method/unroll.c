@@ -4,6 +4,9 @@
 #include "method/unroll.h"
 
 #include "base/memory.h"
+#include "base/workspace.h"
+#include "exec/program_internal.h"
+#include "graph/carry.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -12,6 +15,12 @@ struct dd_unroll {
     const dd_run *r;
     dd_unroll_opts o;
     dd_program *step, *back;
+    dd_program *leave, *take; /* the same, handing over what is carried; NULL: no step does */
+    dd_carry carry;
+    uint32_t common; /* nodes with which all graphs begin */
+    int64_t kept;    /* the last so many steps */
+    size_t bytes;    /* of what one of them keeps */
+    dd_workspace room;
     dd_feed in;
     dd_tensor theta, speed;     /* [N+1,P]; speed only with momentum */
     dd_tensor q, dx, dy;        /* [P] [batch,C,H,W] [batch,classes] */
@@ -40,29 +49,42 @@ static dd_val gradient(dd_graph *g, const dd_unroll *u, const dd_fed *in, dd_val
     return grad;
 }
 
-static void build_step(dd_graph *g, const dd_unroll *u)
+/* What all graphs begin with, so that a step's values have the same ids in all. */
+typedef struct begun {
+    dd_fed in;
+    dd_val theta, alpha, grad;
+} begun;
+
+static begun begin(dd_graph *g, dd_unroll *u)
 {
-    const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
-    const dd_val theta = vector(g, u, "theta"), alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR);
-    dd_val v = gradient(g, u, &in, theta, alpha);
+    begun b = {.in = dd_feed_inputs(g, u->r, u->o.batch, true)};
+    b.theta = vector(g, u, "theta");
+    b.alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR);
+    b.grad = gradient(g, u, &b.in, b.theta, b.alpha);
+    u->common = dd_graph_size(g);
+    return b;
+}
+
+static void build_step(dd_graph *g, dd_unroll *u)
+{
+    const begun b = begin(g, u);
+    dd_val v = b.grad;
     if (momentum(u)) {
         v = dd_add(g, v, dd_scale(g, vector(g, u, "v"), u->o.momentum));
         dd_output(g, "v'", v);
-        v = dd_mul(g, alpha, v);
+        v = dd_mul(g, b.alpha, v);
     }
-    dd_output(g, "theta'", dd_sub(g, theta, v));
+    dd_output(g, "theta'", dd_sub(g, b.theta, v));
 }
 
-static void build_back(dd_graph *g, const dd_unroll *u)
+static void build_back(dd_graph *g, dd_unroll *u)
 {
-    const dd_fed in = dd_feed_inputs(g, u->r, u->o.batch, true);
-    const dd_val theta = vector(g, u, "theta"), p = vector(g, u, "p");
-    const dd_val alpha = dd_input(g, "alpha", u->r->dtype, DD_SCALAR), grad = gradient(g, u, &in, theta, alpha);
-    const dd_val wrt[] = {in.x, theta, u->o.labels ? in.y : alpha, alpha};
+    const begun b = begin(g, u);
+    const dd_val p = vector(g, u, "p"), wrt[] = {b.in.x, b.theta, u->o.labels ? b.in.y : b.alpha, b.alpha};
     const int n = 2 + u->o.labels + !momentum(u);
     dd_val d[4] = {{0}, {0}, {0}, {0}}, w = dd_neg(g, p);
-    if (momentum(u)) w = dd_add(g, dd_mul(g, alpha, w), vector(g, u, "q"));
-    dd_grad(g, dd_dot(g, dd_stop(g, w), grad), n, wrt, d);
+    if (momentum(u)) w = dd_add(g, dd_mul(g, b.alpha, w), vector(g, u, "q"));
+    dd_grad(g, dd_dot(g, dd_stop(g, w), b.grad), n, wrt, d);
     dd_output(g, "dalpha", momentum(u) ? dd_neg(g, dd_dot(g, vector(g, u, "v'"), p)) : d[n - 1]);
     dd_output(g, "dx", d[0]);
     if (!u->o.constant) dd_output(g, "p'", dd_add(g, p, d[1]));
@@ -70,13 +92,51 @@ static void build_back(dd_graph *g, const dd_unroll *u)
     if (momentum(u)) dd_output(g, "q'", dd_scale(g, w, u->o.momentum));
 }
 
-static dd_status compile(dd_program **out, const dd_unroll *u, void (*build)(dd_graph *, const dd_unroll *))
+/* ---- programs ---- */
+
+static dd_status compile_plain(dd_unroll *u, const dd_graph *step, const dd_graph *back)
 {
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
-    build(g, u);
-    const dd_status s = dd_compile(out, g, u->r->backend);
-    dd_graph_free(g);
+    DD_TRY(dd_compile(&u->back, back, u->r->backend)); /* first: it needs more memory */
+    return dd_compile(&u->step, step, u->r->backend);
+}
+
+/* Each value of a step begins on a line of the caches. */
+static size_t size_of(const dd_unroll *u, int i)
+{
+    return ((size_t)dd_shape_count(u->carry.shape[i]) * dd_dtype_size(u->carry.dtype[i]) + 63) / 64 * 64;
+}
+
+/* As many steps as fit, the last ones. */
+static dd_status make_room(dd_unroll *u)
+{
+    for (int i = 0; i < u->carry.n; i++) u->bytes += size_of(u, i);
+    if (!u->bytes) return DD_OK;
+    u->kept = (int64_t)((size_t)(u->o.keep << 20) / u->bytes);
+    if (u->kept > u->o.steps) u->kept = u->o.steps;
+    return dd_workspace_init(&u->room, (size_t)u->kept * u->bytes);
+}
+
+static dd_status compile_carrying(dd_unroll *u, dd_graph *step, dd_graph **back)
+{
+    DD_TRY(dd_carry_choose(*back, u->common, &u->carry));
+    dd_carry_out(step, &u->carry);
+    DD_TRY(dd_carry_in(back, &u->carry));
+    DD_TRY(dd_compile_pair(&u->leave, &u->take, step, *back, u->r->backend));
+    return make_room(u);
+}
+
+static dd_status compile(dd_unroll *u)
+{
+    dd_graph *step = dd_graph_new(), *back = dd_graph_new();
+    dd_status s = step && back ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a graph");
+    if (s == DD_OK) {
+        build_step(step, u);
+        build_back(back, u);
+        s = compile_plain(u, step, back);
+    }
+    if (s == DD_OK && u->o.keep && !u->r->limited) s = compile_carrying(u, step, &back);
+    dd_graph_free(step);
+    dd_graph_free(back);
     return s;
 }
 
@@ -94,19 +154,42 @@ static dd_status allocate(dd_unroll *u)
 }
 
 /* What does not change from step to step. */
+static dd_status bind_back(dd_unroll *u, dd_program *p)
+{
+    DD_TRY(dd_bind(p, "dalpha", &u->rate_grad));
+    DD_TRY(dd_bind(p, "dx", &u->dx));
+    if (u->o.labels) DD_TRY(dd_bind(p, "dy", &u->dy));
+    if (!momentum(u)) return DD_OK;
+    DD_TRY(dd_bind(p, "q", &u->q));
+    return dd_bind(p, "q'", &u->q);
+}
+
 static dd_status bind(dd_unroll *u)
 {
-    dd_program *const both[] = {u->step, u->back};
-    for (int i = 0; i < 2; i++) {
-        DD_TRY(dd_feed_bind(&u->in, u->r, both[i]));
-        DD_TRY(dd_bind(both[i], "alpha", &u->alpha));
+    dd_program *const all[] = {u->back, u->take, u->step, u->leave};
+    for (int i = 0; i < 4; i++) {
+        if (!all[i]) continue;
+        DD_TRY(dd_feed_bind(&u->in, u->r, all[i]));
+        DD_TRY(dd_bind(all[i], "alpha", &u->alpha));
+        if (i < 2) DD_TRY(bind_back(u, all[i]));
     }
-    DD_TRY(dd_bind(u->back, "dalpha", &u->rate_grad));
-    DD_TRY(dd_bind(u->back, "dx", &u->dx));
-    if (u->o.labels) DD_TRY(dd_bind(u->back, "dy", &u->dy));
-    if (!momentum(u)) return DD_OK;
-    DD_TRY(dd_bind(u->back, "q", &u->q));
-    return dd_bind(u->back, "q'", &u->q);
+    return DD_OK;
+}
+
+static bool keeps(const dd_unroll *u, int64_t i)
+{
+    return i >= u->o.steps - u->kept;
+}
+
+/* Where step i keeps its values. */
+static dd_status bind_carried(const dd_unroll *u, dd_program *p, int64_t i)
+{
+    char *at = (char *)u->room.p + (size_t)(i - (u->o.steps - u->kept)) * u->bytes;
+    for (int j = 0; j < u->carry.n; at += size_of(u, j++)) {
+        const dd_tensor t = dd_tensor_view(u->carry.dtype[j], u->carry.shape[j], at);
+        DD_TRY(dd_bind(p, u->carry.name[j], &t));
+    }
+    return DD_OK;
 }
 
 /* Draws from outside are one for each image of each step. */
@@ -127,8 +210,7 @@ static dd_status open_unroll(dd_unroll *u)
                        "example",
                        dd_net_spec(u->r->net));
     DD_TRY(allocate(u));
-    DD_TRY(compile(&u->back, u, build_back)); /* first: it needs more memory */
-    DD_TRY(compile(&u->step, u, build_step));
+    DD_TRY(compile(u));
     return bind(u);
 }
 
@@ -153,6 +235,9 @@ void dd_unroll_free(dd_unroll *u)
     dd_tensor *const all[] = {&u->theta, &u->speed, &u->q, &u->dx, &u->dy, &u->alpha, &u->rate_grad};
     dd_program_free(u->step);
     dd_program_free(u->back);
+    dd_program_free(u->leave);
+    dd_program_free(u->take);
+    dd_workspace_fini(&u->room);
     dd_feed_fini(&u->in);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
     dd_free(u);
@@ -187,15 +272,17 @@ dd_status dd_unroll_forward(dd_unroll *u, const dd_tensor *theta, const double *
         next = row(u, &u->theta, i + 1);
         feed(self, i, &u->in);
         set_scalar(&u->alpha, alpha[i]);
-        DD_TRY(dd_bind(u->step, "theta", &now));
-        DD_TRY(dd_bind(u->step, "theta'", &next));
+        dd_program *step = keeps(u, i) ? u->leave : u->step;
+        if (keeps(u, i)) DD_TRY(bind_carried(u, step, i));
+        DD_TRY(dd_bind(step, "theta", &now));
+        DD_TRY(dd_bind(step, "theta'", &next));
         if (momentum(u)) {
             v = row(u, &u->speed, i);
             speed = row(u, &u->speed, i + 1);
-            DD_TRY(dd_bind(u->step, "v", &v));
-            DD_TRY(dd_bind(u->step, "v'", &speed));
+            DD_TRY(dd_bind(step, "v", &v));
+            DD_TRY(dd_bind(step, "v'", &speed));
         }
-        DD_TRY(dd_exec(u->step));
+        DD_TRY(dd_exec(step));
     }
     return DD_OK;
 }
@@ -204,18 +291,20 @@ dd_status dd_unroll_backward(dd_unroll *u, dd_tensor *end, const double *alpha, 
                              dd_unroll_take take, void *self)
 {
     memset(u->q.data, 0, dd_tensor_bytes(&u->q));
-    DD_TRY(dd_bind(u->back, "p", end));
-    if (!u->o.constant) DD_TRY(dd_bind(u->back, "p'", end));
     for (int64_t i = u->o.steps - 1; i >= 0; i--) {
         const dd_tensor theta = row(u, &u->theta, i);
         feed(self, i, &u->in);
         set_scalar(&u->alpha, alpha[i]);
-        DD_TRY(dd_bind(u->back, "theta", &theta));
+        dd_program *back = keeps(u, i) ? u->take : u->back;
+        if (keeps(u, i)) DD_TRY(bind_carried(u, back, i));
+        DD_TRY(dd_bind(back, "p", end));
+        if (!u->o.constant) DD_TRY(dd_bind(back, "p'", end));
+        DD_TRY(dd_bind(back, "theta", &theta));
         if (momentum(u)) {
             const dd_tensor v = row(u, &u->speed, i + 1);
-            DD_TRY(dd_bind(u->back, "v'", &v));
+            DD_TRY(dd_bind(back, "v'", &v));
         }
-        DD_TRY(dd_exec(u->back));
+        DD_TRY(dd_exec(back));
         dalpha[i] = dd_scalar(&u->rate_grad);
         take(self, i, &u->dx, u->o.labels ? &u->dy : NULL);
     }

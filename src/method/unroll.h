@@ -5,7 +5,8 @@
  * and with p = dL/dtheta_{i+1} and q = dL/dv_{i+1} going backwards
  *     w = q - alpha_i p,  dL/dalpha_i = -<v_{i+1}, p>,  dL/d(x_i, y_i) = d<w, g_i>/d(x_i, y_i),
  *     dL/dtheta_i = p + d<w, g_i>/dtheta_i,  dL/dv_i = mu w.
- * It takes the memory of one step and one parameter vector for each (two with momentum), however many there are.
+ * It takes the memory of one step and one parameter vector for each (two with momentum), however many there are. The
+ * way back computes a step's activations again, but for the last steps, for which up to `keep` MiB of them are kept.
  * Seen by method/ only. */
 #ifndef ATTAR_METHOD_UNROLL_H
 #define ATTAR_METHOD_UNROLL_H
@@ -17,7 +18,15 @@ typedef struct dd_unroll_opts {
     bool constant;        /* theta_i counts as constant in the gradient: TESLA's estimator, not the exact one */
     bool labels;          /* dL/dy too */
     bool logits;          /* y are logits of soft labels */
+    int64_t keep;         /* MiB for what steps have computed; a limit of memory may leave less */
 } dd_unroll_opts;
+
+/* Row of a method's options: state type, its member. */
+#define DD_UNROLL_KEEP(type, member)                                                                                   \
+    {                                                                                                                  \
+        "keep", DD_OPT_INT, offsetof(type, member), "512", 0, 1048576, NULL,                                           \
+            "MiB in which the last steps keep what the way back else computes again (memory, speed)"                   \
+    }
 
 /* The caller's side of a step, the same in both directions: images, labels, augmentation of step i into f. */
 typedef void (*dd_unroll_feed)(void *self, int64_t i, dd_feed *f);

@@ -178,8 +178,8 @@ def regression(p, t, relu):
     return cross_entropy(phi(t["real"]) @ w, p.hard(f.dtype, len(t["real"]) // p.classes))
 
 
-def trajectory_of(name, steps, batch, labels=None, momentum=0.0, words=DSA, constant=False):
-    told = ["--method", name, "--set", f"syn_steps={steps}", "--set", f"batch_syn={batch}"]
+def trajectory_of(name, steps, batch, labels=None, momentum=0.0, words=DSA, constant=False, keep=512):
+    told = ["--method", name, "--set", f"syn_steps={steps}", "--set", f"batch_syn={batch}", "--set", f"keep={keep}"]
     told += ["--set", f"momentum={momentum}"] + (["--set", "labels=learned"] if labels else [])
     m = {"loss": trajectory, "told": told, "words": words, "steps": steps, "batch": batch, "momentum": momentum}
     return m | ({"labels": labels} if labels else {}) | ({"constant": True} if constant else {})
@@ -277,6 +277,7 @@ METHODS = {
     # another: a smooth network. The rows of fewer steps have ReLU.
     "mtt": trajectory_of("mtt", 50, 12, momentum=0.5) | {"act": "swish"},
     "mtt-10": trajectory_of("mtt", 10, 12, momentum=0.5),
+    "mtt-anew": trajectory_of("mtt", 10, 12, momentum=0.5, keep=0),
     "mtt-labels": trajectory_of("mtt", 10, 20, labels="raw"),
     "tesla": trajectory_of("tesla", 20, 12, constant=True),
     "datm": trajectory_of("datm", 20, 12, labels="logits"),

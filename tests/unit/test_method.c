@@ -319,6 +319,30 @@ static void a_matrix_that_stays_is_none(void **state)
     dd_synset_free(b);
 }
 
+/* Steps keep what they computed, none, the last ones, all: the way back is the same but for rounding. */
+static void what_steps_keep_does_not_matter(void **state)
+{
+    static const char *const keep[] = {"keep=0", "keep=1", "keep=512"};
+    dd_synset *s[3];
+    for (size_t i = 0; i < DD_LEN(keep); i++) {
+        const char *const sets[] = {"distill_epochs=15", "batch_real=100", keep[i], NULL};
+        dd_distill_opts o;
+        dd_distill_result r;
+        options(&o, *state, "dd", keep[i]);
+        snprintf(o.net, sizeof o.net, "convnet:depth=2,width=32,act=swish");
+        o.iterations = 2;
+        o.sets = sets;
+        if (dd_distill(&r, &o) != DD_OK) fail_msg("%s: %s", keep[i], dd_last_error());
+        assert_int_equal(dd_synset_load(&s[i], o.out), DD_OK);
+    }
+    for (int64_t k = 0; k < dd_shape_count(s[0]->images.shape); k++) {
+        const double a = (double)dd_f32(&s[0]->images)[k];
+        assert_true(fabs((double)dd_f32(&s[1]->images)[k] - a) < 1e-3);
+        assert_true(fabs((double)dd_f32(&s[2]->images)[k] - a) < 1e-3);
+    }
+    for (int i = 0; i < 3; i++) dd_synset_free(s[i]);
+}
+
 /* Iterations that make no update are counted, and a run of nothing else has failed. */
 static void skipped_iterations_are_told(void **state)
 {
@@ -626,6 +650,7 @@ int main(void)
         cmocka_unit_test(the_cosine_ends_at_its_floor),
         cmocka_unit_test(rfad_learns_each_of_its_parts),
         cmocka_unit_test(a_matrix_that_stays_is_none),
+        cmocka_unit_test(what_steps_keep_does_not_matter),
         cmocka_unit_test(skipped_iterations_are_told),
         cmocka_unit_test(other_experts_are_noticed),
         cmocka_unit_test(cafe_ends_its_loops_by_rule_or_cap),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Which nodes the outputs need, and the rebuilding of just those into a new graph, which every graph-to-graph pass is
- * made of. Knows graph and base. */
-#include "compile/passes.h"
+ * made of. Knows base and tensor. */
+#include "graph/rebuild.h"
 
 int64_t dd_mark_live(const dd_graph *g, bool *live, uint32_t *readers)
 {
@@ -46,7 +46,7 @@ dd_status dd_rebuild(const dd_graph *g, dd_graph **out, dd_rewrite make, void *c
     dd_graph *to = dd_graph_new();
     dd_status status = DD_ENOMEM;
     if (!live || !map || !src || !to) {
-        dd_fail(DD_ENOMEM, "out of memory while compiling %u graph nodes", size);
+        dd_fail(DD_ENOMEM, "out of memory while rebuilding %u graph nodes", size);
         goto done;
     }
     dd_mark_live(g, live, NULL);
@@ -57,7 +57,8 @@ dd_status dd_rebuild(const dd_graph *g, dd_graph **out, dd_rewrite make, void *c
         map[id] = make(to, n, src, ctx).id;
     }
     for (int i = 0; i < dd_graph_outputs(g); i++)
-        dd_output(to, dd_graph_output(g, i)->name, (dd_val){map[dd_graph_output(g, i)->id]});
+        dd_output_as(to, dd_graph_output(g, i)->name, (dd_val){map[dd_graph_output(g, i)->id]},
+                     dd_graph_output(g, i)->carried);
     status = dd_graph_status(to);
 #ifndef NDEBUG
     if (status == DD_OK) status = dd_graph_verify(to);
