@@ -5,6 +5,7 @@
 #include "eval/krr.h"
 
 #include "base/memory.h"
+#include "exec/draft.h"
 #include "nn/kernel_blocks.h"
 #include "nn/krr.h"
 
@@ -50,14 +51,13 @@ static void targets(krr *j, const dd_tensor *labels)
 
 static dd_status solve(krr *j)
 {
-    dd_graph *g = dd_graph_new();
+    dd_graph *g;
     dd_program *p = NULL;
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    DD_TRY(dd_draft(&g));
     dd_output(g, "w",
               dd_krr_weights(g, dd_input(g, "k", DD_F64, j->kss.shape), dd_input(g, "y", DD_F64, j->y.shape),
                              dd_input(g, "ridge", DD_F64, DD_SCALAR)));
-    dd_status s = dd_compile(&p, g, j->b);
-    dd_graph_free(g);
+    dd_status s = dd_compile_draft(&p, g, j->b);
     if (s == DD_OK) s = dd_bind(p, "k", &j->kss);
     if (s == DD_OK) s = dd_bind(p, "y", &j->y);
     if (s == DD_OK) s = dd_bind(p, "ridge", &j->ridge);
@@ -103,14 +103,12 @@ static dd_status oracle_open(oracle *o, const krr *j)
     DD_TRY(dd_tensor_init(&o->k, DD_F32, DD_SHAPE(j->m, TESTS)));
     DD_TRY(dd_tensor_init(&o->says, DD_F64, DD_SHAPE(TESTS, j->classes)));
     DD_TRY(dd_kernel_blocks_new(&o->e, j->b, j->kernel, DD_F32, j->m, TESTS, MEMORY, false));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     dd_output(g, "says",
               dd_krr_predict(g, dd_cast(g, dd_input(g, "k", DD_F32, o->k.shape), DD_F64),
                              dd_input(g, "w", DD_F64, j->weights.shape)));
-    const dd_status s = dd_compile(&o->p, g, j->b);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(&o->p, g, j->b));
     DD_TRY(dd_bind(o->p, "k", &o->k));
     DD_TRY(dd_bind(o->p, "w", &j->weights));
     return dd_bind(o->p, "says", &o->says);

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "compile/compile.h"
+#include "exec/draft.h"
 #include "base/workspace.h"
 
 #include <math.h>
@@ -190,6 +191,19 @@ dd_status dd_compile_with(dd_program **out, const dd_graph *g, dd_backend *b, un
 dd_status dd_compile(dd_program **out, const dd_graph *g, dd_backend *b)
 {
     return dd_compile_with(out, g, b, 0);
+}
+
+dd_status dd_draft(dd_graph **g)
+{
+    *g = dd_graph_new();
+    return *g ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a graph");
+}
+
+dd_status dd_compile_draft(dd_program **out, dd_graph *g, dd_backend *b)
+{
+    const dd_status s = dd_compile(out, g, b);
+    dd_graph_free(g);
+    return s;
 }
 
 static bool agree(const dd_program *p, const dd_program *q)

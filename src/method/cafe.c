@@ -200,12 +200,11 @@ static dd_status build(const dd_run *r, const cafe *m, pass *w, kind which, int6
     w->groups = groups;
     w->per = per;
     DD_TRY(allocate_pass(r, m, w, which));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     build_graph(g, r, m, w, which);
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    return s == DD_OK ? bind(r, m, w, which) : s;
+    DD_TRY(dd_compile_draft(&w->p, g, r->backend));
+    return bind(r, m, w, which);
 }
 
 /* --- life --- */

@@ -88,8 +88,8 @@ static dd_status pass_bind(const dd_run *r, const dm *m, pass *w, bool match)
 static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
 {
     DD_TRY(pass_tensors(r, w, match));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     dd_val x, grad;
     const dd_val mean = mean_features(r, g, w, &x);
     if (match) {
@@ -101,9 +101,8 @@ static dd_status pass_build(const dd_run *r, const dm *m, pass *w, bool match)
     } else {
         dd_output(g, "means", mean);
     }
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    return s == DD_OK ? pass_bind(r, m, w, match) : s;
+    DD_TRY(dd_compile_draft(&w->p, g, r->backend));
+    return pass_bind(r, m, w, match);
 }
 
 /* The most classes a run may take: a divisor of their number with at most about 128 images. */

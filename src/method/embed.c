@@ -12,14 +12,12 @@ static dd_status build(dd_embed_part *w, const dd_run *r, int64_t n, const dd_te
     if (n == 0) return DD_OK;
     DD_TRY(dd_feed_init(&w->in, r, n, true));
     DD_TRY(dd_tensor_init(&w->out, r->dtype, DD_SHAPE(n, dd_net_features(r->net))));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     const dd_val net = dd_input(g, "theta", r->dtype, theta->shape), x = dd_input(g, "x", r->dtype, w->in.x.shape);
     const dd_val run = stats->data ? dd_input(g, "stats", r->dtype, stats->shape) : (dd_val){0};
     dd_output(g, "features", dd_net_apply(g, r->net, net, x, run).features);
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(&w->p, g, r->backend));
     DD_TRY(dd_bind(w->p, "theta", theta));
     if (stats->data) DD_TRY(dd_bind(w->p, "stats", stats));
     DD_TRY(dd_bind(w->p, "x", &w->in.x));

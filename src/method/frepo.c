@@ -113,8 +113,8 @@ static dd_val objective(dd_graph *g, const dd_run *r, const frepo *m, dd_val xs,
 
 static dd_status build_program(const dd_run *r, frepo *m)
 {
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     const dd_val wrt[] = {dd_input(g, "xs", r->dtype, m->syn.x.shape), dd_input(g, "ys", r->dtype, m->syn.y.shape)};
     const dd_val loss = objective(g, r, m, wrt[0], wrt[1]);
     dd_val d[2];
@@ -122,9 +122,7 @@ static dd_status build_program(const dd_run *r, frepo *m)
     dd_output(g, "loss", loss);
     dd_output(g, "dx", d[0]);
     dd_output(g, "dy", d[1]);
-    const dd_status s = dd_compile(&m->p, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(&m->p, g, r->backend));
     DD_TRY(dd_bind(m->p, "xs", &m->syn.x));
     DD_TRY(dd_bind(m->p, "ys", &m->syn.y));
     DD_TRY(dd_bind(m->p, "yt", &m->yt));

@@ -95,12 +95,11 @@ static dd_status build(const dd_run *r, dd_gradmatch *m, dd_gradpass *w, kind k,
     if (k == GRADIENT) DD_TRY(dd_tensor_init(&w->out, r->dtype, DD_SHAPE(dd_net_size(r->net))));
     if (k == STATISTICS) DD_TRY(dd_tensor_init(&w->out, r->dtype, DD_SHAPE(dd_net_stats(r->net))));
     if (k == MATCH || k == MIXED) DD_TRY(dd_tensor_init(&w->out, r->dtype, w->in.x.shape));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     build_graph(g, r, m, k, n);
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    return s == DD_OK ? bind(r, m, w, k) : s;
+    DD_TRY(dd_compile_draft(&w->p, g, r->backend));
+    return bind(r, m, w, k);
 }
 
 /* --- life --- */

@@ -96,8 +96,8 @@ static dd_status bind_labels(const kip *m, dd_program *p)
 static dd_status build_whole(const dd_run *r, kip *m)
 {
     const dd_dtype t = m->feeding.dtype;
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     dd_val wrt[2], d[2];
     const inputs in = label_inputs(g, m, &wrt[1]);
     wrt[0] = dd_input(g, "xs", t, m->syn.x.shape);
@@ -108,9 +108,7 @@ static dd_status build_whole(const dd_run *r, kip *m)
     dd_output(g, "loss", loss);
     dd_output(g, "dx", d[0]);
     dd_output(g, "dy", d[1]);
-    const dd_status s = dd_compile(&m->whole, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(&m->whole, g, r->backend));
     DD_TRY(dd_bind(m->whole, "xs", &m->syn.x));
     DD_TRY(dd_bind(m->whole, "xt", &m->real.x));
     DD_TRY(dd_bind(m->whole, "dx", &m->dx));
@@ -128,8 +126,8 @@ static dd_status build_algebra(const dd_run *r, kip *m)
     DD_TRY(dd_tensor_init(&m->dkss, t, DD_SHAPE(n, n)));
     DD_TRY(dd_tensor_init(&m->kst, t, DD_SHAPE(n, targets)));
     DD_TRY(dd_tensor_init(&m->dkst, t, DD_SHAPE(n, targets)));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     dd_val wrt[3], d[3];
     const inputs in = label_inputs(g, m, &wrt[2]);
     wrt[0] = dd_input(g, "kss", t, m->kss.shape);
@@ -140,9 +138,7 @@ static dd_status build_algebra(const dd_run *r, kip *m)
     dd_output(g, "dkss", d[0]);
     dd_output(g, "dkst", d[1]);
     dd_output(g, "dy", d[2]);
-    const dd_status s = dd_compile(&m->algebra, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(&m->algebra, g, r->backend));
     DD_TRY(dd_bind(m->algebra, "kss", &m->kss));
     DD_TRY(dd_bind(m->algebra, "kst", &m->kst));
     DD_TRY(dd_bind(m->algebra, "dkss", &m->dkss));

@@ -30,12 +30,10 @@ dd_status dd_lossgrad_init(dd_lossgrad *w, const dd_run *r, int64_t n, bool aug,
     DD_TRY(dd_feed_init(&w->in, r, n, true));
     DD_TRY(dd_tensor_init(&w->loss, r->dtype, DD_SCALAR));
     DD_TRY(dd_tensor_init(&w->out, r->dtype, DD_SHAPE(dd_net_size(r->net))));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     build(g, r, w, aug && r->aug.list);
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(&w->p, g, r->backend));
     DD_TRY(dd_bind(w->p, "x", &w->in.x));
     DD_TRY(dd_bind(w->p, "y", &w->in.y));
     if (aug && r->aug.list) DD_TRY(dd_bind(w->p, "aug", &w->in.aug));

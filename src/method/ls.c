@@ -47,24 +47,17 @@ static dd_status ls_settle(dd_run *r, void *state)
     return dd_run_kernel(r, m->kernel_spec, m->ridge);
 }
 
-static dd_status finish(dd_program **out, dd_graph *g, const dd_run *r)
-{
-    const dd_status s = dd_compile(out, g, r->backend);
-    dd_graph_free(g);
-    return s;
-}
-
 /* G and R with a part more. */
 static dd_status build_add(const dd_run *r, ls *m)
 {
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     const dd_val k = dd_input(g, "k", DD_F64, m->kst.shape), y = dd_input(g, "y", DD_F64, m->real.y.shape);
     const dd_val gram = dd_input(g, "gram", DD_F64, m->gram.shape),
                  right = dd_input(g, "right", DD_F64, m->right.shape);
     dd_output(g, "gram'", dd_add(g, gram, dd_matmul(g, k, k, false, true)));
     dd_output(g, "right'", dd_add(g, right, dd_matmul(g, k, y, false, false)));
-    DD_TRY(finish(&m->add, g, r));
+    DD_TRY(dd_compile_draft(&m->add, g, r->backend));
     DD_TRY(dd_bind(m->add, "k", &m->kst));
     DD_TRY(dd_bind(m->add, "y", &m->real.y));
     DD_TRY(dd_bind(m->add, "gram", &m->gram));
@@ -75,8 +68,8 @@ static dd_status build_add(const dd_run *r, ls *m)
 
 static dd_status build_solve(const dd_run *r, ls *m)
 {
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     const dd_val kss = dd_input(g, "kss", DD_F64, m->kss.shape), gram = dd_input(g, "gram", DD_F64, m->gram.shape);
     const dd_val right = dd_input(g, "right", DD_F64, m->right.shape),
                  both = dd_input(g, "ridges", DD_F64, DD_SHAPE(2));
@@ -89,7 +82,7 @@ static dd_status build_solve(const dd_run *r, ls *m)
     dd_output(g, "labels", dd_matmul(g, a, w, false, false));
     dd_output(g, "fitted",
               dd_sub(g, dd_dot(g, w, dd_matmul(g, gram, w, false, false)), dd_scale(g, dd_dot(g, w, right), 2)));
-    DD_TRY(finish(&m->solve, g, r));
+    DD_TRY(dd_compile_draft(&m->solve, g, r->backend));
     DD_TRY(dd_bind(m->solve, "kss", &m->kss));
     DD_TRY(dd_bind(m->solve, "gram", &m->gram));
     DD_TRY(dd_bind(m->solve, "right", &m->right));

@@ -4,6 +4,7 @@
 #ifndef ATTAR_METHOD_INTERNAL_H
 #define ATTAR_METHOD_INTERNAL_H
 #include "attar/method.h"
+#include "exec/draft.h"
 
 enum { DD_CUTS = 2 };
 

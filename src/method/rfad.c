@@ -102,19 +102,6 @@ static void products(dd_graph *g, const dd_run *r, const rfad *m, dd_val xs, dd_
     *kst = dd_scale(g, dd_matmul(g, wide, dd_cast(g, ft, DD_F64), false, true), part);
 }
 
-static dd_status compile(dd_program **out, dd_graph *g, const dd_run *r)
-{
-    const dd_status s = dd_compile(out, g, r->backend);
-    dd_graph_free(g);
-    return s;
-}
-
-static dd_status new_graph(dd_graph **g)
-{
-    *g = dd_graph_new();
-    return *g ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a graph");
-}
-
 static dd_status bind_network(const rfad *m, dd_program *p)
 {
     DD_TRY(dd_bind(p, "xs", &m->syn.x));
@@ -126,11 +113,11 @@ static dd_status build_kernels(const dd_run *r, rfad *m)
 {
     dd_graph *g;
     dd_val kss, kst;
-    DD_TRY(new_graph(&g));
+    DD_TRY(dd_draft(&g));
     products(g, r, m, dd_input(g, "xs", r->dtype, m->syn.x.shape), &kss, &kst);
     dd_output(g, "kss", kss);
     dd_output(g, "kst", kst);
-    DD_TRY(compile(&m->kernels, g, r));
+    DD_TRY(dd_compile_draft(&m->kernels, g, r->backend));
     DD_TRY(bind_network(m, m->kernels));
     DD_TRY(dd_bind(m->kernels, "kss", &m->part_ss));
     return dd_bind(m->kernels, "kst", &m->part_st);
@@ -141,14 +128,14 @@ static dd_status build_slope(const dd_run *r, rfad *m)
 {
     dd_graph *g;
     dd_val kss, kst, dx;
-    DD_TRY(new_graph(&g));
+    DD_TRY(dd_draft(&g));
     const dd_val xs = dd_input(g, "xs", r->dtype, m->syn.x.shape);
     products(g, r, m, xs, &kss, &kst);
     const dd_val along = dd_add(g, dd_dot(g, dd_stop(g, dd_input(g, "dkss", DD_F64, m->dkss.shape)), kss),
                                 dd_dot(g, dd_stop(g, dd_input(g, "dkst", DD_F64, m->dkst.shape)), kst));
     dd_grad(g, along, 1, &xs, &dx);
     dd_output(g, "dx", dx);
-    DD_TRY(compile(&m->slope, g, r));
+    DD_TRY(dd_compile_draft(&m->slope, g, r->backend));
     DD_TRY(bind_network(m, m->slope));
     DD_TRY(dd_bind(m->slope, "dkss", &m->dkss));
     DD_TRY(dd_bind(m->slope, "dkst", &m->dkst));
@@ -174,13 +161,13 @@ static dd_status build_algebra(const dd_run *r, rfad *m)
     const int n = m->platt ? 4 : 3;
     dd_graph *g;
     dd_val wrt[4], d[4];
-    DD_TRY(new_graph(&g));
+    DD_TRY(dd_draft(&g));
     for (int i = 0; i < n; i++) wrt[i] = dd_input(g, in[i], at[i]->dtype, at[i]->shape);
     const dd_val loss = objective(g, r, m, wrt);
     dd_grad(g, loss, n, wrt, d);
     dd_output(g, "loss", loss);
     for (int i = 0; i < n; i++) dd_output(g, out[i], d[i]);
-    DD_TRY(compile(&m->algebra, g, r));
+    DD_TRY(dd_compile_draft(&m->algebra, g, r->backend));
     DD_TRY(dd_bind(m->algebra, "yt", &m->yt));
     DD_TRY(dd_bind(m->algebra, "ridge", &m->factor));
     DD_TRY(dd_bind(m->algebra, "loss", &m->loss));
@@ -195,16 +182,16 @@ static dd_status build_algebra(const dd_run *r, rfad *m)
 static dd_status build_matrix(const dd_run *r, rfad *m)
 {
     dd_graph *g;
-    DD_TRY(new_graph(&g));
+    DD_TRY(dd_draft(&g));
     dd_output(g, "images",
               dd_matmul(g, dd_input(g, "raw", DD_F32, m->raw.shape), dd_input(g, "matrix", DD_F32, m->matrix.shape),
                         false, true));
-    DD_TRY(compile(&m->apply, g, r));
-    DD_TRY(new_graph(&g));
+    DD_TRY(dd_compile_draft(&m->apply, g, r->backend));
+    DD_TRY(dd_draft(&g));
     const dd_val d = dd_input(g, "dimages", DD_F32, m->raw.shape);
     dd_output(g, "draw", dd_matmul(g, d, dd_input(g, "matrix", DD_F32, m->matrix.shape), false, false));
     dd_output(g, "dmatrix", dd_matmul(g, d, dd_input(g, "raw", DD_F32, m->raw.shape), true, false));
-    DD_TRY(compile(&m->pull, g, r));
+    DD_TRY(dd_compile_draft(&m->pull, g, r->backend));
     DD_TRY(dd_bind(m->apply, "raw", &m->raw));
     DD_TRY(dd_bind(m->apply, "matrix", &m->matrix));
     DD_TRY(dd_bind(m->apply, "images", &m->images));

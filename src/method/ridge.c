@@ -49,12 +49,10 @@ static void build_back(dd_graph *g, const dd_run *r, const dd_ridge *q)
 static dd_status compile(dd_program **out, const dd_run *r, const dd_ridge *q,
                          void (*build)(dd_graph *, const dd_run *, const dd_ridge *))
 {
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     build(g, r, q);
-    const dd_status s = dd_compile(out, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(out, g, r->backend));
     DD_TRY(dd_feed_bind(&q->in, r, *out));
     return dd_bind(*out, "theta", &q->theta);
 }
@@ -67,8 +65,8 @@ static dd_status build_pass(const dd_run *r, dd_ridge *q, dd_ridge_pass *w, int6
     DD_TRY(dd_tensor_init(&w->dw, r->dtype, q->w.shape));
     DD_TRY(dd_tensor_init(&w->dscale, r->dtype, DD_SCALAR));
     if (set) DD_TRY(dd_tensor_init(&w->dtheta, r->dtype, q->theta.shape));
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     const dd_val theta = theta_input(g, r), scale = dd_input(g, "scale", r->dtype, DD_SCALAR);
     const dd_val weights = dd_input(g, "w", r->dtype, q->w.shape), x = dd_input(g, "x", r->dtype, w->in.x.shape);
     const dd_val z = dd_mul(g, scale, dd_matmul(g, features(g, r, theta, x), weights, false, false));
@@ -79,9 +77,7 @@ static dd_status build_pass(const dd_run *r, dd_ridge *q, dd_ridge_pass *w, int6
     dd_output(g, "dw", d[0]);
     dd_output(g, "dscale", d[1]);
     if (set) dd_output(g, "dtheta", d[2]);
-    const dd_status s = dd_compile(&w->p, g, r->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(&w->p, g, r->backend));
     if (set) DD_TRY(dd_bind(w->p, "dtheta", &w->dtheta));
     DD_TRY(dd_bind(w->p, "x", set ? &q->in.x : &w->in.x));
     DD_TRY(dd_bind(w->p, "y", set ? &q->in.y : &w->in.y));

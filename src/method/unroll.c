@@ -5,7 +5,6 @@
 
 #include "base/memory.h"
 #include "base/workspace.h"
-#include "exec/program_internal.h"
 #include "graph/carry.h"
 
 #include <inttypes.h>
@@ -257,6 +256,11 @@ static dd_tensor row(const dd_unroll *u, const dd_tensor *all, int64_t i)
     return dd_tensor_view(u->r->dtype, DD_SHAPE(p), (char *)all->data + i * p * (int64_t)dd_dtype_size(all->dtype));
 }
 
+static dd_status still_wanted(const dd_unroll *u)
+{
+    return u->r->going_on && !u->r->going_on(u->r->self) ? dd_run_stopped() : DD_OK;
+}
+
 dd_tensor dd_unroll_theta(const dd_unroll *u, int64_t i)
 {
     return row(u, &u->theta, i);
@@ -268,6 +272,7 @@ dd_status dd_unroll_forward(dd_unroll *u, const dd_tensor *theta, const double *
     DD_TRY(dd_tensor_copy(&now, theta));
     if (momentum(u)) memset(u->speed.data, 0, dd_tensor_bytes(&now));
     for (int64_t i = 0; i < u->o.steps; i++) {
+        DD_TRY(still_wanted(u));
         now = row(u, &u->theta, i);
         next = row(u, &u->theta, i + 1);
         feed(self, i, &u->in);
@@ -292,6 +297,7 @@ dd_status dd_unroll_backward(dd_unroll *u, dd_tensor *end, const double *alpha, 
 {
     memset(u->q.data, 0, dd_tensor_bytes(&u->q));
     for (int64_t i = u->o.steps - 1; i >= 0; i--) {
+        DD_TRY(still_wanted(u));
         const dd_tensor theta = row(u, &u->theta, i);
         feed(self, i, &u->in);
         set_scalar(&u->alpha, alpha[i]);

@@ -36,7 +36,8 @@ typedef void (*dd_unroll_take)(void *self, int64_t i, const dd_tensor *dx, const
 typedef struct dd_unroll dd_unroll;
 dd_status dd_unroll_new(dd_unroll **out, const dd_run *r, const dd_unroll_opts *o);
 void dd_unroll_free(dd_unroll *u);
-/* From theta [P] on, with learning rates alpha [N]; v starts at 0. */
+/* From theta [P] on, with learning rates alpha [N]; v starts at 0. Both ways end with DD_EINTERRUPTED where the run is
+ * not wanted any more. */
 dd_status dd_unroll_forward(dd_unroll *u, const dd_tensor *theta, const double *alpha, dd_unroll_feed feed, void *self);
 /* theta_i [P], borrowed, i = 0 .. N. */
 dd_tensor dd_unroll_theta(const dd_unroll *u, int64_t i);

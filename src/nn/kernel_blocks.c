@@ -6,6 +6,7 @@
 #include "nn/kernel_blocks.h"
 
 #include "base/memory.h"
+#include "exec/draft.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,8 +29,8 @@ struct dd_kernel_blocks {
 
 static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, bool own, bool slope)
 {
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     const dd_val x = dd_input(g, "x", e->dtype, w->x.shape), y = own ? x : dd_input(g, "y", e->dtype, w->y.shape);
     const dd_val k = dd_kernel_apply_once(g, e->kernel, x, y);
     dd_val dx;
@@ -39,9 +40,7 @@ static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, 
     } else {
         dd_output(g, "k", k);
     }
-    const dd_status s = dd_compile(out, g, e->backend);
-    dd_graph_free(g);
-    DD_TRY(s);
+    DD_TRY(dd_compile_draft(out, g, e->backend));
     DD_TRY(dd_bind(*out, "x", &w->x));
     if (!own) DD_TRY(dd_bind(*out, "y", &w->y));
     if (!slope) return dd_bind(*out, "k", &w->k);

@@ -7,6 +7,7 @@
 #include "nn/step_internal.h"
 
 #include "base/memory.h"
+#include "exec/draft.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -119,15 +120,13 @@ static dd_status bind_step(dd_trainer *t, entry *e)
 
 static dd_status prepare(dd_trainer *t, entry *e)
 {
-    dd_graph *g = dd_graph_new();
-    if (!g) return dd_fail(DD_ENOMEM, "out of memory for a training graph");
+    dd_graph *g;
+    DD_TRY(dd_draft(&g));
     if (e->kind == STEP)
         build_step(g, t, e->n);
     else
         build_test(g, t, e->n, e->kind);
-    const dd_status st = dd_compile(&e->program, g, t->backend);
-    dd_graph_free(g);
-    DD_TRY(st);
+    DD_TRY(dd_compile_draft(&e->program, g, t->backend));
     DD_TRY(dd_bind(e->program, "theta", &t->theta));
     if (t->o.centred && e->kind != FEATURES) DD_TRY(dd_bind(e->program, "start", &t->start));
     if (e->kind == STEP) return bind_step(t, e);

@@ -5,7 +5,7 @@
 #include "attar/net.h"
 #include "attar/program.h"
 #include "base/memory.h"
-#include "exec/program_internal.h"
+#include "exec/draft.h"
 #include "graph/carry.h"
 
 #include <math.h>

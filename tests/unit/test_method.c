@@ -195,7 +195,10 @@ static void every_method_makes_a_set_and_resumes(void **state)
 /* Nothing is lost but the iteration that was being made. */
 static void a_stop_inside_an_iteration_keeps_the_rest(void **state)
 {
-    const char *const methods[] = {"dc", "cafe", "rfad"};
+    const char *const methods[] = {"dc", "cafe", "rfad", "mtt", "dd"};
+    char experts[320];
+    const char *const follow[] = {experts, "max_start_epoch=2", "syn_steps=3", "batch_syn=7", NULL};
+    make_experts(*state, experts, sizeof experts);
     for (size_t i = 0; i < DD_LEN(methods); i++) {
         dd_distill_opts whole, cut;
         dd_distill_result r;
@@ -203,10 +206,12 @@ static void a_stop_inside_an_iteration_keeps_the_rest(void **state)
         inside s = {.at = 3};
         snprintf(name, sizeof name, "%s-not-stopped", methods[i]);
         options(&whole, *state, methods[i], name);
+        if (takes(methods[i], "experts")) whole.sets = follow;
         whole.checkpoint_every = 1000;
         assert_int_equal(dd_distill(&r, &whole), DD_OK);
         snprintf(name, sizeof name, "%s-stopped-inside", methods[i]);
         options(&cut, *state, methods[i], name);
+        cut.sets = whole.sets;
         cut.checkpoint_every = 1000;
         cut.progress = stop_inside;
         cut.self = &s;
