@@ -172,21 +172,40 @@ static void print_matrix(const flags *f)
         matrix_text();
 }
 
+/* The row that the operand names; -1: none given, all. */
+static dd_status chosen(const dd_parsed *p, const char *what, const char *(*name)(int), int *only)
+{
+    const char *names[64] = {NULL};
+    *only = -1;
+    if (!p->nargs) return DD_OK;
+    for (int i = 0; name(i) && i + 1 < (int)(sizeof names / sizeof *names); i++) {
+        names[i] = name(i);
+        if (strcmp(names[i], p->args[0]) == 0) *only = i;
+    }
+    if (*only >= 0) return DD_OK;
+    const char *near = dd_nearest(p->args[0], names);
+    return dd_fail(DD_ENOTFOUND, "there is no %s \"%s\"%s%s; attar %ss lists them", what, p->args[0],
+                   near ? ", did you mean " : "", near ? near : "", what);
+}
+
 dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv)
 {
     methods_flags f;
     dd_parsed p;
+    int only;
     memset(&f, 0, sizeof f);
-    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
+    DD_TRY(dd_cli_parse(c, &f, &p, 1, true, argc, argv));
+    DD_TRY(chosen(&p, "method", dd_method_name, &only));
     if (f.matrix) {
         print_matrix(&f.shown);
         return DD_OK;
     }
     if (f.shown.json) putchar('[');
     for (int i = 0; i < dd_method_count(); i++) {
+        if (only >= 0 && i != only) continue;
         const entry e = {dd_method_name(i), dd_method_title(i),  dd_method_cite(i),   dd_method_order(i),
                          dd_method_cost(i), dd_method_memory(i), dd_method_options(i)};
-        print_entry(&e, &f.shown, i == 0);
+        print_entry(&e, &f.shown, i == 0 || only >= 0);
     }
     if (f.shown.json) puts("]");
     return DD_OK;
@@ -194,6 +213,7 @@ dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv)
 
 /* Rows that are opened by a specification. */
 typedef struct kinds {
+    const char *what;
     const char *(*name)(int), *(*title)(int);
     const dd_option *(*options)(int), *(*common)(void);
     const char *every; /* what the common options are */
@@ -203,12 +223,15 @@ static dd_status print_kinds(const kinds *k, const dd_command *c, int argc, char
 {
     flags f;
     dd_parsed p;
+    int only;
     memset(&f, 0, sizeof f);
-    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
+    DD_TRY(dd_cli_parse(c, &f, &p, 1, true, argc, argv));
+    DD_TRY(chosen(&p, k->what, k->name, &only));
     if (f.json) putchar('[');
     for (int i = 0; k->name(i); i++) {
+        if (only >= 0 && i != only) continue;
         const entry e = {k->name(i), k->title(i), NULL, -1, NULL, NULL, k->options(i)};
-        print_entry(&e, &f, i == 0);
+        print_entry(&e, &f, i == 0 || only >= 0);
     }
     const entry any = {"any", k->every, NULL, -1, NULL, NULL, k->common()};
     if (!f.json) print_entry(&any, &f, false);
@@ -218,15 +241,23 @@ static dd_status print_kinds(const kinds *k, const dd_command *c, int argc, char
 
 dd_status dd_cmd_nets(const dd_command *c, int argc, char **argv)
 {
-    static const kinds nets = {dd_net_kind_name, dd_net_kind_title, dd_net_kind_options, dd_net_common_options,
+    static const kinds nets = {"net",
+                               dd_net_kind_name,
+                               dd_net_kind_title,
+                               dd_net_kind_options,
+                               dd_net_common_options,
                                "what every network takes beside its own"};
     return print_kinds(&nets, c, argc, argv);
 }
 
 dd_status dd_cmd_kernels(const dd_command *c, int argc, char **argv)
 {
-    static const kinds kernels = {dd_kernel_kind_name, dd_kernel_kind_title, dd_kernel_kind_options,
-                                  dd_kernel_common_options, "what every kernel takes beside its own"};
+    static const kinds kernels = {"kernel",
+                                  dd_kernel_kind_name,
+                                  dd_kernel_kind_title,
+                                  dd_kernel_kind_options,
+                                  dd_kernel_common_options,
+                                  "what every kernel takes beside its own"};
     return print_kinds(&kernels, c, argc, argv);
 }
 

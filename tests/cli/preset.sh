@@ -37,6 +37,10 @@ works '| labels ' methods --matrix
 works 'init noise' methods --matrix --markdown
 works 'derivative: second order' methods
 works 'a step: ' methods
+works 'syn_steps' methods mtt
+[ "$(grep -c 'a step: ' out)" -eq 1 ] || fail 'attar methods mtt shows others'
+expect 6 'did you mean dsa' methods dsaa
+expect 6 'did you mean widening' nets widning
 expect 8 'batch norm means nothing to method cafe' distill $small --method cafe --net convnet:norm=batch --out x
 expect 8 'init=noise means nothing to method random' distill $small --method random --init noise --out x
 if command -v python3 >/dev/null; then
