@@ -105,6 +105,13 @@ int dd_gradmatch_gradients(void *state, dd_saved out[8]);
 int dd_gradmatch_saved(void *state, dd_saved out[8]);
 void dd_gradmatch_fini(void *state);
 
+/* What the rows of its methods have in common. */
+#define DD_GRADMATCH_METHOD(settle_)                                                                                   \
+    .memory = "images of a class (128 at most) at second order; chunk", .state_size = sizeof(dd_gradmatch),            \
+    .iterations = 1000, .order = 2, .rates = "lr_img or lr_net", .labels = "hard|soft", .settle = settle_,             \
+    .build = dd_gradmatch_build, .iterate = dd_gradmatch_iterate, .saved = dd_gradmatch_saved,                         \
+    .gradient = dd_gradmatch_gradient, .gradients = dd_gradmatch_gradients, .fini = dd_gradmatch_fini
+
 /* D of two gradients [P] of the network's parameters, rank 0; `a` counts as constant. row_cosine: 1 - cos summed over
  * the rows [out, the rest] of each tensor of rank 2 or more, others left out; l2: squared difference over everything;
  * cosine: 1 - cos over everything. */

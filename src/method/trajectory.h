@@ -131,6 +131,14 @@ typedef struct dd_trajectory {
             "no update where the loss is above this: 1 is a student that came no nearer"                               \
     }
 
+/* What the rows of its methods have in common. */
+#define DD_TRAJECTORY_METHOD(settle_)                                                                                  \
+    .memory = "syn_steps x weights; batch_syn images at second order; keep MiB for what steps keep",                   \
+    .not_batch = "its running statistics cannot be unrolled", .state_size = sizeof(dd_trajectory), .order = 2,         \
+    .protocol = "mtt", .settle = settle_, .build = dd_trajectory_build, .iterate = dd_trajectory_iterate,              \
+    .saved = dd_trajectory_saved, .gradient = dd_trajectory_gradient, .gradients = dd_trajectory_gradients,            \
+    .made_from = dd_trajectory_made_from, .fini = dd_trajectory_fini
+
 /* Row of a method: its state is a dd_trajectory. */
 dd_status dd_trajectory_settle(dd_run *r, void *state);
 dd_status dd_trajectory_build(dd_run *r, void *state);
