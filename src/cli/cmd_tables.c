@@ -102,7 +102,7 @@ static void print_entry(const entry *e, const flags *f, bool first)
 }
 
 /* A column of the matrix: its head is as wide as what stands below it. */
-static void matrix_text(void)
+static void matrix_text(int only)
 {
     printf("%-9s", "");
     for (int a = 0; dd_axis_name(a); a++) {
@@ -111,6 +111,7 @@ static void matrix_text(void)
         printf("| %-*s", width, dd_axis_name(a));
     }
     for (int i = -1; i < dd_method_count(); i++) {
+        if (i >= 0 && only >= 0 && i != only) continue;
         printf("\n%-9s", i < 0 ? "" : dd_method_name(i));
         for (int a = 0; dd_axis_name(a); a++) {
             fputs("| ", stdout);
@@ -133,7 +134,7 @@ static void markdown_row(int i)
     putchar('\n');
 }
 
-static void matrix_markdown(void)
+static void matrix_markdown(int only)
 {
     int columns = 1;
     fputs("| method |", stdout);
@@ -142,14 +143,16 @@ static void matrix_markdown(void)
     fputs("\n|", stdout);
     for (int c = 0; c < columns; c++) fputs(" --- |", stdout);
     putchar('\n');
-    for (int i = 0; i < dd_method_count(); i++) markdown_row(i);
+    for (int i = 0; i < dd_method_count(); i++)
+        if (only < 0 || i == only) markdown_row(i);
 }
 
 /* {"dm": {"labels": {"hard": true, ...}, ...}, ...} */
-static void matrix_json(void)
+static void matrix_json(int only)
 {
     for (int i = 0; i < dd_method_count(); i++) {
-        printf("%s\"%s\": {", i ? ", " : "{", dd_method_name(i));
+        if (only >= 0 && i != only) continue;
+        printf("%s\"%s\": {", i && only < 0 ? ", " : "{", dd_method_name(i));
         for (int a = 0; dd_axis_name(a); a++) {
             printf("%s\"%s\": ", a ? ", " : "", dd_axis_name(a));
             for (int k = 0; dd_axis_value(a, k); k++)
@@ -162,14 +165,14 @@ static void matrix_json(void)
     puts("}");
 }
 
-static void print_matrix(const flags *f)
+static void print_matrix(const flags *f, int only)
 {
     if (f->json)
-        matrix_json();
+        matrix_json(only);
     else if (f->markdown)
-        matrix_markdown();
+        matrix_markdown(only);
     else
-        matrix_text();
+        matrix_text(only);
 }
 
 /* The row that the operand names; -1: none given, all. */
@@ -197,7 +200,7 @@ dd_status dd_cmd_methods(const dd_command *c, int argc, char **argv)
     DD_TRY(dd_cli_parse(c, &f, &p, 1, true, argc, argv));
     DD_TRY(chosen(&p, "method", dd_method_name, &only));
     if (f.matrix) {
-        print_matrix(&f.shown);
+        print_matrix(&f.shown, only);
         return DD_OK;
     }
     if (f.shown.json) putchar('[');

@@ -59,15 +59,19 @@ typedef struct dd_compiled {
     dd_arena *names;
 } dd_compiled;
 
-/* What to leave out; for tests that compare. */
+/* What to leave out, for tests that compare; DD_PLAIN_CARRY for programs that would have carried values lie otherwise.
+ */
 enum {
     DD_NO_SIMPLIFY = 1,
     DD_NO_PATTERNS = 2,
     DD_NO_REUSE = 4,
     DD_NO_FUSE = 8,
     DD_NO_LAYOUT = 16,
-    DD_PLAIN_CARRY = 32 /* carried values lie as any others */
+    DD_PLAIN_CARRY = 32 /* carried values lie as any that is bound */
 };
+
+/* The slot is a carried value: written once, by nobody through another name. */
+bool dd_slot_carried(const dd_compiled *c, int slot);
 
 /* Fills *c, to be released with dd_compiled_free in any case; b says what its kernels can take. The graph's first
  * error, DD_EINVAL, DD_ENOMEM. */

@@ -37,6 +37,7 @@ static size_t end_of(const dd_compiled *c, size_t head)
 static bool may_be_same(const dd_compiled *c, int input, int output)
 {
     const dd_slot *x = &c->slot[input], *y = &c->slot[output];
+    if (x != y && (dd_slot_carried(c, input) || dd_slot_carried(c, output))) return false;
     return x == y || (x->kind == DD_SLOT_INPUT && y->kind == DD_SLOT_OUTPUT && x->bytes == y->bytes);
 }
 

@@ -45,6 +45,7 @@ static bool avoidable(const dd_fuser *f, int slot)
 static bool still_there(const dd_fuser *f, const dd_group *g, int slot)
 {
     const dd_slot *s = &f->c->slot[slot];
+    if (dd_slot_carried(f->c, slot)) return true;
     if (s->kind != DD_SLOT_INPUT) return s->kind != DD_SLOT_OUTPUT;
     for (size_t i = 0; i < g->first; i++) {
         const dd_slot *y = &f->c->slot[f->c->step[i].out.slot];

@@ -20,10 +20,15 @@ static int slot_of(const dd_command *k, int operand)
     return operand ? k->src[operand - 1].slot : k->out.slot;
 }
 
-/* Nobody else sees how the slot lies. */
-static bool own(const layout *l, const dd_slot *s)
+/* May the slot lie in blocks of rows of n elements? One that nobody else sees may; a carried one by the planes of its
+ * shape, which are the same to the program at its other end. */
+static bool free_to_lie(const layout *l, int slot, int64_t n)
 {
-    return s->kind == DD_SLOT_ARENA || (l->carried && s->binding >= 0 && l->c->binding[s->binding].carried);
+    const dd_slot *s = &l->c->slot[slot];
+    if (s->kind == DD_SLOT_ARENA) return true;
+    if (!l->carried || !dd_slot_carried(l->c, slot)) return false;
+    const dd_shape is = l->c->binding[s->binding].shape;
+    return is.rank == 4 && is.dim[2] * is.dim[3] == n;
 }
 
 /* Elements of a row as this operand sees it; -1: it cannot be in blocks. */
@@ -33,11 +38,11 @@ static int64_t row_of(const layout *l, const dd_command *k, unsigned may, int op
     const dd_view *v = operand ? &k->in.src[operand - 1] : &k->in.dst;
     const dd_slot *s = &c->slot[slot_of(k, operand)];
     const int64_t offset = operand ? k->src[operand - 1].offset : k->out.offset;
-    const bool whole = own(l, s) && v->dtype == DD_F32 && offset == 0 && dd_view_contiguous(v) &&
+    const bool whole = v->dtype == DD_F32 && offset == 0 && dd_view_contiguous(v) &&
                        (size_t)dd_view_count(v) * sizeof(float) == s->bytes;
     if (!whole || !(may >> operand & 1)) return -1;
     const int64_t n = dd_is_conv(k->in.kind) ? v->dim[2] * v->dim[3] : v->dim[v->rank - 1];
-    return n > 1 ? n : -1;
+    return n > 1 && free_to_lie(l, slot_of(k, operand), n) ? n : -1;
 }
 
 /* The operands of a member that are its group's rows. */

@@ -66,6 +66,12 @@ dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, dd_backend *b, uns
     return status;
 }
 
+bool dd_slot_carried(const dd_compiled *c, int slot)
+{
+    const int binding = c->slot[slot].binding;
+    return binding >= 0 && c->binding[binding].carried;
+}
+
 void dd_compiled_free(dd_compiled *c)
 {
     dd_free(c->step);

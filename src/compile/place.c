@@ -58,7 +58,7 @@ static bool early_enough(const dd_compiled *c, int from, int to)
     const size_t bytes = c->slot[to].bytes;
     const long first = first_write(c, from);
     if (first < 0) return false;
-    if (c->binding[c->slot[to].binding].carried) return true; /* no input's tensor */
+    if (dd_slot_carried(c, to)) return true; /* no input's tensor */
     for (size_t i = (size_t)first; i < c->nstep; i++) {
         if (!reads_input_like(c, &c->step[i], bytes)) continue;
         if ((long)i != first || !in_step(c, &c->step[i], bytes)) return false;

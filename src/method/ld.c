@@ -22,7 +22,7 @@ typedef struct ld {
     /* options */
     char form[DD_OPT_TEXT];
     double lr_label, lr_inner, lr_net, ridge, mix, lr_scale;
-    int64_t batch_syn, batch_real, window, chunk;
+    int64_t batch_syn, batch_real, window, chunk, keep;
     /* the rest is its own */
     const dd_run *r;
     dd_key key;
@@ -58,6 +58,7 @@ static const dd_option options[] = {
     {"window", DD_OPT_INT, offsetof(ld, window), "0", 0, 10000, NULL,
      "steps over which losses are averaged, and without a better mean of which a new network begins; 0: 50, or 200 for "
      "more than 100 images"},
+    DD_UNROLL_KEEP(ld, keep),
     {"chunk", DD_OPT_INT, offsetof(ld, chunk), "64", 1, 65536, NULL, "real images that pass at a time (memory, speed)"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
@@ -107,7 +108,7 @@ static dd_status ld_build(dd_run *r, void *state)
 {
     ld *m = state;
     const int64_t n = r->given ? r->nitems : m->batch_real;
-    const dd_unroll_opts o = {.steps = 1, .batch = m->batch_syn, .labels = true, .keep = 512};
+    dd_unroll_opts o = {.steps = 1, .batch = m->batch_syn, .labels = true};
     m->r = r;
     DD_TRY(allocate(r, m));
     DD_TRY(dd_stream_init(&m->real, r, n));
@@ -120,6 +121,7 @@ static dd_status ld_build(dd_run *r, void *state)
         m->regression.mix = m->mix;
         return dd_ridge_init(&m->regression, r, m->batch_syn, n, m->chunk);
     }
+    o.keep = dd_unroll_keep(r, m->keep);
     DD_TRY(dd_unroll_new(&m->unroll, r, &o));
     DD_TRY(dd_lossgrad_init(&m->inner, r, m->batch_syn, true, &m->theta));
     return dd_judge_init(&m->judge, r, n, m->chunk, &m->now);
@@ -353,6 +355,7 @@ const dd_method dd_method_ld = {
     .cost = "batch_real images once, and one step at second order or one regression",
     .not_batch = "its running statistics cannot be unrolled",
     .memory = "batch_syn images at second order; chunk",
+    .cuts = {"keep"},
     .options = options,
     .state_size = sizeof(ld),
     .iterations = 23200, /* 400 epochs of MNIST */

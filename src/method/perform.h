@@ -105,7 +105,7 @@ typedef struct dd_perform {
 #define DD_PERFORM_METHOD(settle_)                                                                                     \
     .cost = "a gradient and a second-order pass for each of ipc x distill_epochs steps, batch_real images once",       \
     .memory = "ipc x distill_epochs x weights; one image a class at second order; keep MiB for what steps keep",       \
-    .not_batch = "its running statistics cannot be unrolled", .state_size = sizeof(dd_perform),                        \
+    .not_batch = "its running statistics cannot be unrolled", .cuts = {"keep"}, .state_size = sizeof(dd_perform),      \
     .iterations = 23200 /* 400 epochs of MNIST */, .order = 2, .init = "noise", .aug = "none", .protocol = "steps",    \
     .net = "lenet:init=xavier", .rates = "lr or lr_init", .settle = settle_, .build = dd_perform_build,                \
     .iterate = dd_perform_iterate, .saved = dd_perform_saved, .gradient = dd_perform_gradient,                         \

@@ -134,8 +134,8 @@ typedef struct dd_trajectory {
 /* What the rows of its methods have in common. */
 #define DD_TRAJECTORY_METHOD(settle_)                                                                                  \
     .memory = "syn_steps x weights; batch_syn images at second order; keep MiB for what steps keep",                   \
-    .not_batch = "its running statistics cannot be unrolled", .state_size = sizeof(dd_trajectory), .order = 2,         \
-    .protocol = "mtt", .settle = settle_, .build = dd_trajectory_build, .iterate = dd_trajectory_iterate,              \
+    .not_batch = "its running statistics cannot be unrolled", .cuts = {"keep"}, .state_size = sizeof(dd_trajectory),   \
+    .order = 2, .protocol = "mtt", .settle = settle_, .build = dd_trajectory_build, .iterate = dd_trajectory_iterate,  \
     .saved = dd_trajectory_saved, .gradient = dd_trajectory_gradient, .gradients = dd_trajectory_gradients,            \
     .made_from = dd_trajectory_made_from, .fini = dd_trajectory_fini
 

@@ -93,12 +93,6 @@ static void build_back(dd_graph *g, dd_unroll *u)
 
 /* ---- programs ---- */
 
-static dd_status compile_plain(dd_unroll *u, const dd_graph *step, const dd_graph *back)
-{
-    DD_TRY(dd_compile(&u->back, back, u->r->backend)); /* first: it needs more memory */
-    return dd_compile(&u->step, step, u->r->backend);
-}
-
 /* Each value of a step begins on a line of the caches. */
 static size_t size_of(const dd_unroll *u, int i)
 {
@@ -106,22 +100,27 @@ static size_t size_of(const dd_unroll *u, int i)
 }
 
 /* As many steps as fit, the last ones. */
-static dd_status make_room(dd_unroll *u)
+static dd_status choose_kept(dd_unroll *u, const dd_graph *back)
 {
+    DD_TRY(dd_carry_choose(back, u->common, &u->carry));
     for (int i = 0; i < u->carry.n; i++) u->bytes += size_of(u, i);
-    if (!u->bytes) return DD_OK;
-    u->kept = (int64_t)((size_t)(u->o.keep << 20) / u->bytes);
+    if (u->bytes) u->kept = (int64_t)((size_t)(u->o.keep << 20) / u->bytes);
     if (u->kept > u->o.steps) u->kept = u->o.steps;
     return dd_workspace_init(&u->room, (size_t)u->kept * u->bytes);
 }
 
-static dd_status compile_carrying(dd_unroll *u, dd_graph *step, dd_graph **back)
+/* Only what some step runs. */
+static dd_status compile_both(dd_unroll *u, dd_graph *step, dd_graph **back)
 {
-    DD_TRY(dd_carry_choose(*back, u->common, &u->carry));
+    DD_TRY(choose_kept(u, *back));
+    if (u->kept < u->o.steps) {
+        DD_TRY(dd_compile(&u->back, *back, u->r->backend)); /* first: it needs more memory */
+        DD_TRY(dd_compile(&u->step, step, u->r->backend));
+    }
+    if (!u->kept) return DD_OK;
     dd_carry_out(step, &u->carry);
     DD_TRY(dd_carry_in(back, &u->carry));
-    DD_TRY(dd_compile_pair(&u->leave, &u->take, step, *back, u->r->backend));
-    return make_room(u);
+    return dd_compile_pair(&u->leave, &u->take, step, *back, u->r->backend);
 }
 
 static dd_status compile(dd_unroll *u)
@@ -131,9 +130,10 @@ static dd_status compile(dd_unroll *u)
     if (s == DD_OK) {
         build_step(step, u);
         build_back(back, u);
-        s = compile_plain(u, step, back);
+        s = dd_graph_status(step);
     }
-    if (s == DD_OK && u->o.keep && !u->r->limited) s = compile_carrying(u, step, &back);
+    if (s == DD_OK) s = dd_graph_status(back);
+    if (s == DD_OK) s = compile_both(u, step, &back);
     dd_graph_free(step);
     dd_graph_free(back);
     return s;
@@ -211,6 +211,14 @@ static dd_status open_unroll(dd_unroll *u)
     DD_TRY(allocate(u));
     DD_TRY(compile(u));
     return bind(u);
+}
+
+int64_t dd_unroll_keep(dd_run *r, int64_t asked)
+{
+    const int64_t before = r->cut[0], keep = before > 0 && before < asked ? before : asked;
+    const int64_t may = r->limited && keep > 1 ? 1 : keep;
+    r->cut[0] = may < asked ? may : 0;
+    return may;
 }
 
 dd_status dd_unroll_new(dd_unroll **out, const dd_run *r, const dd_unroll_opts *o)

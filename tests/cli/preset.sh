@@ -39,6 +39,8 @@ works 'derivative: second order' methods
 works 'a step: ' methods
 works 'syn_steps' methods mtt
 [ "$(grep -c 'a step: ' out)" -eq 1 ] || fail 'attar methods mtt shows others'
+works 'mtt' methods mtt --matrix
+[ "$(wc -l <out)" -eq 3 ] || fail 'attar methods mtt --matrix shows others'
 expect 6 'did you mean dsa' methods dsaa
 expect 6 'did you mean widening' nets widning
 expect 8 'batch norm means nothing to method cafe' distill $small --method cafe --net convnet:norm=batch --out x

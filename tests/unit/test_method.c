@@ -195,7 +195,7 @@ static void every_method_makes_a_set_and_resumes(void **state)
 /* Nothing is lost but the iteration that was being made. */
 static void a_stop_inside_an_iteration_keeps_the_rest(void **state)
 {
-    const char *const methods[] = {"dc", "cafe", "rfad", "mtt", "dd"};
+    const char *const methods[] = {"dc", "cafe", "rfad", "mtt", "dd", "ld"};
     char experts[320];
     const char *const follow[] = {experts, "max_start_epoch=2", "syn_steps=3", "batch_syn=7", NULL};
     make_experts(*state, experts, sizeof experts);
