@@ -8,7 +8,8 @@
 #include <string.h>
 
 /* Multiplications an element. Below, memory takes as long as computing again, and a cheap convolution is part of the
- * group that reads it, which a tensor from elsewhere would only slow down (LeNet's first layer of grey images, by 4 % of DD). */
+ * group that reads it, which a tensor from elsewhere only slows down (LeNet's first layer of grey images, by 4 % of
+ * DD). */
 enum { WORTH = 64 };
 
 typedef struct chooser {
