@@ -50,7 +50,7 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
         snprintf(norm, sizeof norm, "norm%d", i);
         x = dd_layer_conv(b, conv, x, o->width, 3, i == 1 ? dd_layer_first_pad(b->net->image) : 1);
         x = dd_layer_norm(b, norm, x, o->norm);
-        x = dd_layer_pool(b, dd_layer_map(b, dd_layer_act(b, x, o->act)), o->pool);
+        x = dd_layer_act_pool(b, x, o->act, o->pool);
     }
     return dd_layer_head(b, "linear", dd_layer_flatten(b, x));
 }

@@ -122,11 +122,18 @@ dd_val dd_layer_map(dd_builder *b, dd_val x)
     return x;
 }
 
-dd_val dd_layer_pool(dd_builder *b, dd_val x, const char *pool)
+static dd_val pooled(dd_builder *b, dd_val x, const char *pool)
 {
     const dd_pool_attr a = {{2, 2}, {2, 2}, {0, 0}};
     if (!strcmp(pool, "none")) return x;
     return !strcmp(pool, "max") ? dd_maxpool(b->g, x, a) : dd_avgpool(b->g, x, a);
+}
+
+dd_val dd_layer_act_pool(dd_builder *b, dd_val x, const char *act, const char *pool)
+{
+    const bool exchange = !strcmp(pool, "max") && (!strcmp(act, "relu") || !strcmp(act, "leaky_relu"));
+    const dd_val y = dd_layer_map(b, dd_layer_act(b, x, act));
+    return exchange ? dd_layer_act(b, pooled(b, x, pool), act) : pooled(b, y, pool);
 }
 
 dd_val dd_layer_flatten(dd_builder *b, dd_val x)

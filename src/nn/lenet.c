@@ -30,9 +30,9 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
 {
     const lenet_opts *o = opts;
     x = dd_layer_conv(b, "conv1", x, 6, 5, b->net->image.c == 1 ? 2 : 0);
-    x = dd_layer_pool(b, dd_layer_map(b, dd_layer_act(b, x, o->act)), o->pool);
+    x = dd_layer_act_pool(b, x, o->act, o->pool);
     x = dd_layer_conv(b, "conv2", x, 16, 5, 0);
-    x = dd_layer_flatten(b, dd_layer_pool(b, dd_layer_map(b, dd_layer_act(b, x, o->act)), o->pool));
+    x = dd_layer_flatten(b, dd_layer_act_pool(b, x, o->act, o->pool));
     x = dd_layer_map(b, dd_layer_act(b, dd_layer_linear(b, "fc1", x, 120), o->act));
     x = dd_layer_map(b, dd_layer_act(b, dd_layer_linear(b, "fc2", x, 84), o->act));
     return dd_layer_head(b, "linear", x);

@@ -43,7 +43,7 @@ static dd_val build(dd_builder *b, const void *opts, dd_val x)
         snprintf(norm, sizeof norm, "norm%d", i + 1);
         if (i > 0) x = dd_layer_norm(b, norm, x, o->norm);
         x = dd_layer_conv(b, conv, x, o->width << i, 3, i == 0 ? dd_layer_first_pad(b->net->image) : 1);
-        x = dd_layer_pool(b, dd_layer_map(b, dd_layer_act(b, x, o->act)), "avg");
+        x = dd_layer_act_pool(b, x, o->act, "avg");
     }
     return dd_layer_head(b, "linear", dd_layer_flatten(b, x));
 }

@@ -123,11 +123,11 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     if (p.batch > 1 && m * n * k < SMALL) {
 #pragma omp parallel for schedule(static) num_threads(b->threads) if (p.batch * m * n * k >= DD_CPU_GRAIN)
         for (int64_t t = 0; t < p.batch; t++) one(&p, &whole, in, t);
-    } else if (p.batch == 1 && m * n * k < SMALL) { /* OpenBLAS would have its threads wait for each other */
-        const int parts = m * n * k >= ALONE ? PARTS : 1;
-#pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
-        for (int i = 0; i < parts; i++) {
-            const part q = part_of(&p, i, parts);
+    } else if (p.batch == 1 && m * n * k >= ALONE && m * n * k < SMALL) {
+        /* OpenBLAS would have its threads wait for each other */
+#pragma omp parallel for schedule(static) num_threads(b->threads)
+        for (int i = 0; i < PARTS; i++) {
+            const part q = part_of(&p, i, PARTS);
             if (q.rows > 0 && q.columns > 0) one(&p, &q, in, 0);
         }
     } else {

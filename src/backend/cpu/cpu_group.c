@@ -18,27 +18,35 @@ static bool convolves(const dd_row_member *m)
     return m->way == DD_WAY_PLANES || m->way == DD_WAY_WEIGHTS || m->way == DD_WAY_BACK;
 }
 
+/* Part t of the rows, whole units. */
+static void run_part(const dd_row_plan *p, char *scratch, int t, int parts)
+{
+    void (*run)(const dd_row_plan *, int, int64_t, int64_t, char *) = p->stripes ? dd_row_run_blocks : dd_row_run;
+    char *memory = scratch + (size_t)t * p->thread;
+    const dd_numbers plain = dd_row_numbers_at(p, 0, memory);
+    if (p->numbers) dd_numbers_plain(&plain, p->block);
+    for (int i = 0; i < p->n; i++) {
+        if (!convolves(&p->m[i])) continue;
+        dd_row_image_of(&p->m[i], memory)->held = -1;
+        dd_cpu_conv_few_start(p->m[i].in, dd_row_image_of(&p->m[i], memory)->buffer);
+    }
+    const int64_t units = (p->outer + p->unit - 1) / p->unit, end = units * (t + 1) / parts * p->unit,
+                  last = end < p->outer ? end : p->outer;
+    for (int64_t row = units * t / parts * p->unit; row < last; row += p->block) {
+        const int64_t n = last - row < p->block ? last - row : p->block;
+        for (int i = 0; i < p->n; i++) run(p, i, row, n, memory);
+    }
+}
+
 static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 {
     const dd_row_plan *p = in->state;
     const int parts = b->threads > 1 && p->outer * in->attr[1] >= DD_CPU_GRAIN ? b->threads : 1;
-    void (*run)(const dd_row_plan *, int, int64_t, int64_t, char *) = p->stripes ? dd_row_run_blocks : dd_row_run;
-#pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
-    for (int t = 0; t < parts; t++) {
-        char *memory = (char *)scratch + (size_t)t * p->thread;
-        const dd_numbers plain = dd_row_numbers_at(p, 0, memory);
-        if (p->numbers) dd_numbers_plain(&plain, p->block);
-        for (int i = 0; i < p->n; i++) {
-            if (!convolves(&p->m[i])) continue;
-            dd_row_image_of(&p->m[i], memory)->held = -1;
-            dd_cpu_conv_few_start(p->m[i].in, dd_row_image_of(&p->m[i], memory)->buffer);
-        }
-        const int64_t units = (p->outer + p->unit - 1) / p->unit, end = units * (t + 1) / parts * p->unit,
-                      last = end < p->outer ? end : p->outer;
-        for (int64_t row = units * t / parts * p->unit; row < last; row += p->block) {
-            const int64_t n = last - row < p->block ? last - row : p->block;
-            for (int i = 0; i < p->n; i++) run(p, i, row, n, memory);
-        }
+    if (parts == 1) {
+        run_part(p, scratch, 0, 1);
+    } else {
+#pragma omp parallel for schedule(static) num_threads(b->threads)
+        for (int t = 0; t < parts; t++) run_part(p, scratch, t, parts);
     }
     for (int i = 0; i < p->n; i++) /* a thread has its own sums, which are added in their order */
         if (p->m[i].way == DD_WAY_WEIGHTS)

@@ -73,9 +73,13 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     const plan *p = in->state;
     const bool many = b->threads > 1 && dd_view_count(&in->dst) >= DD_CPU_GRAIN;
     const int64_t parts = many && p->units > 1 ? b->threads : 1;
-#pragma omp parallel for schedule(static) num_threads(b->threads) if (parts > 1)
-    for (int64_t t = 0; t < parts; t++)
-        (p->tiled ? run_tiles : run_rows)(p, in, p->units * t / parts, p->units * (t + 1) / parts);
+    void (*run)(const plan *, const dd_instr *, int64_t, int64_t) = p->tiled ? run_tiles : run_rows;
+    if (parts == 1) {
+        run(p, in, 0, p->units);
+        return DD_OK;
+    }
+#pragma omp parallel for schedule(static) num_threads(b->threads)
+    for (int64_t t = 0; t < parts; t++) run(p, in, p->units * t / parts, p->units * (t + 1) / parts);
     return DD_OK;
 }
 

@@ -112,8 +112,13 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
     double *part = scratch;
     const int64_t tasks = p->blocks * (p->inner_kept ? p->nkept * p->pieces : (p->nkept + p->group - 1) / p->group);
     const bool many = b->threads > 1 && dd_view_count(&in->src[0]) >= DD_CPU_GRAIN;
-#pragma omp parallel for schedule(static) num_threads(b->threads) if (many && tasks > 1)
-    for (int64_t t = 0; t < tasks; t++) (p->inner_kept ? into_task : fold_task)(p, in, part, t);
+    void (*task)(const plan *, const dd_instr *, double *, int64_t) = p->inner_kept ? into_task : fold_task;
+    if (many && tasks > 1) {
+#pragma omp parallel for schedule(static) num_threads(b->threads)
+        for (int64_t t = 0; t < tasks; t++) task(p, in, part, t);
+    } else {
+        for (int64_t t = 0; t < tasks; t++) task(p, in, part, t);
+    }
     if (p->blocks == 1) return DD_OK;
     for (int64_t i = 0; i < p->outputs; i++) {
         double acc = part[i];
