@@ -59,7 +59,8 @@ static const dd_option options[] = {
      "steps over which losses are averaged, and without a better mean of which a new network begins; 0: 50, or 200 for "
      "more than 100 images"},
     DD_UNROLL_KEEP(ld, keep),
-    {"chunk", DD_OPT_INT, offsetof(ld, chunk), "256", 1, 65536, NULL, "real images that pass at a time (memory, speed)"},
+    {"chunk", DD_OPT_INT, offsetof(ld, chunk), "256", 1, 65536, NULL,
+     "real images that pass at a time (memory, speed)"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
 

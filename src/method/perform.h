@@ -97,7 +97,7 @@ typedef struct dd_perform {
          1e6,          NULL,       "real images that the network is judged on"},                                       \
         DD_UNROLL_KEEP(dd_perform, keep),                                                                              \
     {                                                                                                                  \
-        "chunk", DD_OPT_INT, offsetof(dd_perform, chunk), "256", 1, 65536, NULL,                                        \
+        "chunk", DD_OPT_INT, offsetof(dd_perform, chunk), "256", 1, 65536, NULL,                                       \
             "real images that pass at a time (memory, speed)"                                                          \
     }
 
