@@ -42,6 +42,8 @@ dd_status dd_protocol_fit(dd_protocol *p, const dd_synset *s);
 
 /* Whether it is by a squared loss, to which dd_synset_labels gives regression targets. */
 bool dd_protocol_regresses(const dd_protocol *p);
+/* What the progress of one network's evaluation counts up to: its epochs, or by kernel hundredths of the test. */
+int64_t dd_protocol_span(const dd_protocol *p);
 
 #define DD_PROTOCOLS "dc|dsa|mtt|steps|adam|krr|frepo|rfad"
 /* "dsa": 1000 epochs, DSA without flip for digit sets. "dc": 300 epochs, 1000 on mnist; augmentation dc:crop_noise for

@@ -95,8 +95,9 @@ static dd_status check(const dd_tensor *images, const dd_tensor *labels, const j
 
 static dd_status report(const job *j, int64_t r, int64_t epoch, double loss, double accuracy)
 {
-    const int64_t epochs = j->p->epochs + 1;
-    if (!j->fn || j->fn(j->self, r * epochs + epoch, j->repeats * epochs, loss, accuracy)) return DD_OK;
+    const int64_t span = dd_protocol_span(j->p);
+    if (!j->fn || j->fn(j->self, r * span + epoch, j->repeats * span, loss, accuracy)) return DD_OK;
+    if (j->p->kernel[0]) return dd_fail(DD_EINTERRUPTED, "the evaluation was stopped after %" PRId64 " %%", epoch);
     return dd_fail(DD_EINTERRUPTED, "the evaluation was stopped after epoch %" PRId64 " of network %" PRId64, epoch,
                    r + 1);
 }
@@ -166,14 +167,19 @@ static dd_status all_networks(dd_eval_result *out, dd_fit *f, job *j)
     return DD_OK;
 }
 
+static dd_status tested(void *self, int64_t done, int64_t all)
+{
+    return report(self, 0, done * (dd_protocol_span(((job *)self)->p) - 1) / all, 0, -1);
+}
+
 /* No network, so every repeat is the same. */
 static dd_status by_kernel(dd_eval_result *out, dd_backend *b, const dd_tensor *images, const dd_tensor *labels, job *j)
 {
     double accuracy;
-    DD_TRY(dd_krr_accuracy(&accuracy, b, j->d, images, labels, j->split, j->items, j->nitems, j->p));
+    DD_TRY(dd_krr_accuracy(&accuracy, b, j->d, images, labels, j->split, j->items, j->nitems, j->p, tested, j));
     for (int64_t r = 0; r < j->repeats; r++) {
         out->accuracy[r] = accuracy;
-        DD_TRY(report(j, r, 1, 0, accuracy));
+        DD_TRY(report(j, r, dd_protocol_span(j->p), 0, accuracy));
     }
     out->kernel = true;
     out->repeats = j->repeats;

@@ -12,14 +12,16 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MEMORY = 512 << 20, TESTS = 1000 };
+enum { MEMORY = 512 << 20, TESTS = 1000, FEWEST = 8, CELLS = 1 << 22 };
 
 typedef struct krr {
     const dd_dataset *d;
     const dd_protocol *p;
     dd_backend *b;
     dd_kernel *kernel;
-    int64_t m, classes;
+    int64_t m, classes, tests;
+    dd_status (*told)(void *self, int64_t done, int64_t all);
+    void *self;
     dd_tensor wide, y, kss, weights, ridge; /* F64 [m,C,H,W] [m,classes] [m,m] [m,classes] scalar */
 } krr;
 
@@ -71,6 +73,7 @@ static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
 {
     dd_kernel_blocks *e = NULL;
     DD_TRY(dd_kernel_open(&j->kernel, j->p->kernel, (dd_image){j->d->c, j->d->h, j->d->w}));
+    j->tests = dd_krr_tests(j->kernel);
     DD_TRY(allocate(j, images));
     for (int64_t i = 0; i < dd_shape_count(images->shape); i++) dd_f64(&j->wide)[i] = (double)dd_f32(images)[i];
     targets(j, labels);
@@ -81,11 +84,17 @@ static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
     return solve(j);
 }
 
-/* Says of TESTS images what the classes are worth, in double. */
+int64_t dd_krr_tests(const dd_kernel *k)
+{
+    const int64_t n = CELLS / dd_kernel_cells(k);
+    return n > TESTS ? TESTS : n < FEWEST ? FEWEST : n;
+}
+
+/* Says of some test images what the classes are worth, in double. */
 typedef struct oracle {
     dd_kernel_blocks *e;
     dd_program *p;
-    dd_tensor x, k, says; /* F32 [TESTS,C,H,W] [m,TESTS]; F64 [TESTS,classes] */
+    dd_tensor x, k, says; /* F32 [tests,C,H,W] [m,tests]; F64 [tests,classes] */
 } oracle;
 
 static void oracle_close(oracle *o)
@@ -99,10 +108,10 @@ static void oracle_close(oracle *o)
 
 static dd_status oracle_open(oracle *o, const krr *j)
 {
-    DD_TRY(dd_tensor_init(&o->x, DD_F32, DD_SHAPE(TESTS, j->d->c, j->d->h, j->d->w)));
-    DD_TRY(dd_tensor_init(&o->k, DD_F32, DD_SHAPE(j->m, TESTS)));
-    DD_TRY(dd_tensor_init(&o->says, DD_F64, DD_SHAPE(TESTS, j->classes)));
-    DD_TRY(dd_kernel_blocks_new(&o->e, j->b, j->kernel, DD_F32, j->m, TESTS, MEMORY, false));
+    DD_TRY(dd_tensor_init(&o->x, DD_F32, DD_SHAPE(j->tests, j->d->c, j->d->h, j->d->w)));
+    DD_TRY(dd_tensor_init(&o->k, DD_F32, DD_SHAPE(j->m, j->tests)));
+    DD_TRY(dd_tensor_init(&o->says, DD_F64, DD_SHAPE(j->tests, j->classes)));
+    DD_TRY(dd_kernel_blocks_new(&o->e, j->b, j->kernel, DD_F32, j->m, j->tests, MEMORY, false));
     dd_graph *g;
     DD_TRY(dd_draft(&g));
     dd_output(g, "says",
@@ -132,13 +141,14 @@ static dd_status test(const krr *j, oracle *o, const dd_tensor *images, const dd
 {
     int32_t list[TESTS];
     int64_t count = 0;
-    for (int64_t at = 0; at < nitems; at += TESTS) {
-        const int64_t n = nitems - at < TESTS ? nitems - at : TESTS;
+    for (int64_t at = 0; at < nitems; at += j->tests) {
+        const int64_t n = nitems - at < j->tests ? nitems - at : j->tests;
         for (int64_t i = 0; i < n; i++) list[i] = items ? items[at + i] : (int32_t)(at + i);
         dd_data_batch(j->d, split, list, n, dd_f32(&o->x));
         DD_TRY(dd_kernel_blocks_run(o->e, images, &o->x, &o->k));
         DD_TRY(dd_exec(o->p));
         count += right(j, split, list, n, o);
+        DD_TRY(j->told(j->self, at + n, nitems));
     }
     *accuracy = (double)count / (double)nitems;
     return DD_OK;
@@ -156,9 +166,9 @@ static dd_status judge(krr *j, const dd_tensor *images, const dd_split *split, c
 
 dd_status dd_krr_accuracy(double *accuracy, dd_backend *b, const dd_dataset *d, const dd_tensor *images,
                           const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
-                          const dd_protocol *p)
+                          const dd_protocol *p, dd_status (*told)(void *self, int64_t done, int64_t all), void *self)
 {
-    krr j = {.d = d, .p = p, .b = b, .m = images->shape.dim[0], .classes = d->classes};
+    krr j = {.d = d, .p = p, .b = b, .m = images->shape.dim[0], .classes = d->classes, .told = told, .self = self};
     dd_status s = fit(&j, images, labels);
     if (s == DD_OK) s = judge(&j, images, split, items, nitems, accuracy);
     close_all(&j);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Evaluation by kernel ridge regression. Seen by eval/ only. */
+ * Evaluation by kernel ridge regression. Seen by eval/ and, for what it costs, method/. */
 #ifndef ATTAR_EVAL_KRR_H
 #define ATTAR_EVAL_KRR_H
 #include "attar/eval.h"
+#include "attar/kernel.h"
 
 /* Fraction right on items of a split (NULL: its first nitems) of the regression with p->kernel and p->ridge on the set.
  * labels I32 [m], or F32 [m,classes], which are regressed as they are. DD_ENUMERIC: no regulariser up to 10^8 times
- * that gives a factor. */
+ * that gives a factor. After each dd_krr_tests images `told` hears how many of all are done; what it returns but DD_OK
+ * ends the test. */
 dd_status dd_krr_accuracy(double *accuracy, dd_backend *b, const dd_dataset *d, const dd_tensor *images,
                           const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
-                          const dd_protocol *p);
+                          const dd_protocol *p, dd_status (*told)(void *self, int64_t done, int64_t all), void *self);
+/* Test images that pass at a time; fewer where a pair of images has many cells. */
+int64_t dd_krr_tests(const dd_kernel *k);
 #endif

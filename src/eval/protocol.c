@@ -126,6 +126,11 @@ bool dd_protocol_regresses(const dd_protocol *p)
     return p->kernel[0] || p->squared;
 }
 
+int64_t dd_protocol_span(const dd_protocol *p)
+{
+    return p->kernel[0] ? 100 : p->epochs + 1;
+}
+
 /* Steps for a set of n images, as FRePo's authors have them. */
 static int64_t steps_for(int64_t n)
 {

@@ -25,7 +25,7 @@ static const char *time_text(char *buf, size_t size, double seconds)
 static int64_t networks(const dd_driver *d, int64_t n)
 {
     const int64_t every = d->o.eval_every, selecting = every ? n / every + (n % every != 0) : 0;
-    return d->o.eval_repeats * (d->o.baselines ? 2 : 1) + selecting;
+    return dd_plan_judged(d) + selecting;
 }
 
 static double seconds(const dd_driver *d, const dd_distill_plan *p, double fixed, int64_t n)

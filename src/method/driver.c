@@ -92,7 +92,7 @@ static void expect_epochs(dd_driver *d, int64_t networks)
 {
     d->eval_started = dd_now();
     d->eval_at = d->eval_first = 0;
-    d->eval_of = networks * (d->protocol.epochs + 1);
+    d->eval_of = networks * dd_protocol_span(&d->protocol);
 }
 
 /* An evaluation asks the same question as an iteration: go on? */

@@ -86,6 +86,7 @@ dd_status dd_driver_probe(dd_driver *d);
  * took. */
 dd_status dd_plan_measure(dd_driver *d, dd_distill_plan *out, double *opened, double *judging);
 /* The costs of the run from here on, but for those of iterations. */
+int64_t dd_plan_judged(const dd_driver *d); /* evaluations at the end; all repeats by kernel are one */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out);
 /* Where memory is limited: d->reserve; DD_ENOMEM if a network of the protocol does not fit. */
 dd_status dd_plan_fits(dd_driver *d);

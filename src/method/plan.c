@@ -5,6 +5,7 @@
  * process has used by then, for programs allocate nothing after their first run, or what will be held later: files that
  * are written, random images. Knows what the driver knows. */
 #include "base/fs.h"
+#include "eval/krr.h"
 #include "method/driver_internal.h"
 
 #include <inttypes.h>
@@ -82,6 +83,10 @@ static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, dou
     stopwatch *w = self;
     (void)epoch, (void)epochs, (void)loss;
     if (accuracy >= 0) return true; /* the test, not an epoch */
+    if (w->d->protocol.kernel[0]) { /* nothing but tests */
+        w->stopped = !dd_driver_report(w->d);
+        return !w->stopped;
+    }
     w->at[w->n++] = dd_now();
     w->stopped = !dd_driver_report(w->d);
     return !w->stopped && w->n <= EPOCHS && (w->n < 3 || w->at[w->n - 1] - w->at[0] < patience(w->d));
@@ -135,6 +140,34 @@ static double epoch_seconds(const stopwatch *w)
     return median(t, w->n - 1);
 }
 
+int64_t dd_plan_judged(const dd_driver *d)
+{
+    const int64_t repeats = d->o.eval_repeats, random = d->o.baselines ? repeats : 0;
+    return (d->protocol.kernel[0] && repeats ? 1 : repeats) + random;
+}
+
+/* Seconds of an evaluation by kernel, whose cost is the pairs of test images with those of the set: a part of the test
+ * warms up, twice that and once that tell what an image costs. */
+static dd_status plan_kernel(dd_driver *d, dd_distill_plan *out)
+{
+    dd_kernel *k;
+    stopwatch w;
+    double took[3];
+    DD_TRY(dd_kernel_open(&k, d->protocol.kernel, (dd_image){d->data->c, d->data->h, d->data->w}));
+    const int64_t part = dd_krr_tests(k), most = d->data->test.n;
+    dd_kernel_close(k);
+    for (int i = 0; i < 3; i++) {
+        const int64_t n = i == 1 ? 2 * part : part;
+        DD_TRY(train_one(d, 0, n < most ? n : most, &w));
+        took[i] = dd_now() - w.start;
+    }
+    const double image = took[1] > took[2] && 2 * part <= most ? (took[1] - took[2]) / (double)part
+                                                               : took[2] / (double)(part < most ? part : most);
+    out->per_network = image * (double)most;
+    d->most_evaluating = dd_memory_most(false);
+    return DD_OK;
+}
+
 /* Seconds of one network: its epochs and its test. The first run warms up, the next two tell what a test image costs.
  */
 dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
@@ -145,6 +178,7 @@ dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
     stopwatch w;
     if (!d->o.eval_repeats && !d->o.eval_every) return DD_OK;
     watch(d);
+    if (d->protocol.kernel[0]) return plan_kernel(d, out);
     DD_TRY(train_one(d, EPOCHS, few, &w));
     const double epoch = epoch_seconds(&w);
     DD_TRY(train_one(d, 0, few, &w));
@@ -219,7 +253,7 @@ void dd_plan_finish(dd_driver *d, dd_distill_plan *out)
 {
     const int64_t count = dd_shape_count(d->r.syn->images.shape);
     out->iterations = d->o.iterations - d->done;
-    out->networks = d->o.eval_repeats * (d->o.baselines ? 2 : 1) + selections(d);
+    out->networks = dd_plan_judged(d) + selections(d);
     out->seconds = (double)out->iterations * out->per_iteration + (double)out->networks * out->per_network;
     out->peak_bytes = peak(d);
     out->disk_bytes = 2 * dd_checkpoint_size(d) + METRICS_LINE * out->iterations +
