@@ -162,9 +162,14 @@ static dd_val halved(dd_graph *g, dd_val x, int at)
         before *= i < at ? s.dim[i] : 1;
         behind *= i > at + 1 ? s.dim[i] : 1;
     }
-    const dd_val parts = dd_reshape(g, dd_slice(g, x, start, count, stride), DD_SHAPE(before, h, 2, w, 2, behind));
+    const int64_t tall = s.dim[at], wide = s.dim[at + 1];
     s.dim[at] = h;
     s.dim[at + 1] = w;
+    if (behind == 1) { /* planes, for which there is a kernel */
+        const dd_pool_attr halve = {{2, 2}, {2, 2}, {0, 0}};
+        return dd_reshape(g, dd_avgpool(g, dd_reshape(g, x, DD_SHAPE(before, 1, tall, wide)), halve), s);
+    }
+    const dd_val parts = dd_reshape(g, dd_slice(g, x, start, count, stride), DD_SHAPE(before, h, 2, w, 2, behind));
     return dd_reshape(g, dd_mean(g, parts, 4u | 16u), s);
 }
 

@@ -63,7 +63,8 @@ static void fold_task(const plan *p, const dd_instr *in, double *part, int64_t t
     dd_cursor a[GROUP], g = dd_cursor_at(&p->gone, p->gone.rank, first / p->pieces);
     double acc[GROUP];
     for (int64_t i = 0; i < n; i++) {
-        a[i] = dd_cursor_at(&p->kept, p->kept.rank, o0 + i);
+        a[i] = i ? a[i - 1] : dd_cursor_at(&p->kept, p->kept.rank, o0);
+        if (i) dd_cursor_next(&a[i], &p->kept, p->kept.rank);
         acc[i] = in->kind == DD_K_MAXR ? -HUGE_VAL : 0.0;
     }
     for (int64_t u = first; u < last; u++) {
