@@ -43,7 +43,7 @@ typedef struct job {
 static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
 {
     const job *j = self;
-    const int64_t each = j->protocol.epochs + 1;
+    const int64_t each = dd_protocol_span(&j->protocol);
     if (j->talk && accuracy >= 0)
         fprintf(stderr, "network %lld of %lld: %.2f %%, loss %.4g, %.1f s\n", (long long)(epoch / each),
                 (long long)(epochs / each), 100 * accuracy, loss, dd_cli_clock() - j->start);

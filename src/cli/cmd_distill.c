@@ -55,7 +55,8 @@ const dd_option dd_distill_flags[] = {
      "how the method holds what lies between convolutions; bf16 takes half the memory, says by how much it is off, and "
      "leaves evaluations as they are"},
     {"memory-limit", DD_OPT_STRING, AT(limit), "", 0, 0, "SIZE",
-     "resident memory that the run may take, such as 500M or 4G: fewer images pass at a time; \"\": any"},
+     "resident memory that the run may take, such as 500M or 4G: fewer images pass and less is kept at a time; \"\": "
+     "any"},
     {"resume", DD_OPT_BOOL, AT(d.resume), "false", 0, 0, NULL, "go on from the checkpoint in the output folder"},
     {"set", DD_OPT_STRING, AT(set), "", 0, 0, "KEY=VALUE",
      "an option of the method, or labels=hard|soft|learned; may be repeated"},
@@ -73,8 +74,7 @@ static void print_progress(dd_cli_screen *s, const dd_progress *p)
     dd_cli_left(left, sizeof left, p->eta);
     if (p->accuracy >= 0) snprintf(acc, sizeof acc, "  accuracy %.1f %%", 100 * p->accuracy);
     if (p->epochs)
-        snprintf(line, sizeof line, "evaluating: epoch %lld of %lld  %s", (long long)p->epoch, (long long)p->epochs,
-                 left);
+        snprintf(line, sizeof line, "evaluating: %lld of %lld  %s", (long long)p->epoch, (long long)p->epochs, left);
     else if (p->rate <= 0)
         snprintf(line, sizeof line, "preparing");
     else

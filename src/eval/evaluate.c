@@ -95,8 +95,8 @@ static dd_status check(const dd_tensor *images, const dd_tensor *labels, const j
 
 static dd_status report(const job *j, int64_t r, int64_t epoch, double loss, double accuracy)
 {
-    const int64_t span = dd_protocol_span(j->p);
-    if (!j->fn || j->fn(j->self, r * span + epoch, j->repeats * span, loss, accuracy)) return DD_OK;
+    const int64_t span = dd_protocol_span(j->p), all = j->p->kernel[0] ? span : j->repeats * span;
+    if (!j->fn || j->fn(j->self, r * span + epoch, all, loss, accuracy)) return DD_OK;
     if (j->p->kernel[0]) return dd_fail(DD_EINTERRUPTED, "the evaluation was stopped after %" PRId64 " %%", epoch);
     return dd_fail(DD_EINTERRUPTED, "the evaluation was stopped after epoch %" PRId64 " of network %" PRId64, epoch,
                    r + 1);
@@ -177,10 +177,8 @@ static dd_status by_kernel(dd_eval_result *out, dd_backend *b, const dd_tensor *
 {
     double accuracy;
     DD_TRY(dd_krr_accuracy(&accuracy, b, j->d, images, labels, j->split, j->items, j->nitems, j->p, tested, j));
-    for (int64_t r = 0; r < j->repeats; r++) {
-        out->accuracy[r] = accuracy;
-        DD_TRY(report(j, r, dd_protocol_span(j->p), 0, accuracy));
-    }
+    for (int64_t r = 0; r < j->repeats; r++) out->accuracy[r] = accuracy;
+    DD_TRY(report(j, 0, dd_protocol_span(j->p), 0, accuracy));
     out->kernel = true;
     out->repeats = j->repeats;
     summarise(out, 0);

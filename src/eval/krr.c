@@ -69,6 +69,12 @@ static dd_status solve(krr *j)
     return s;
 }
 
+static dd_status still_wanted(void *self)
+{
+    const krr *j = self;
+    return j->told(j->self, 0, 1);
+}
+
 static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
 {
     dd_kernel_blocks *e = NULL;
@@ -78,6 +84,7 @@ static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
     for (int64_t i = 0; i < dd_shape_count(images->shape); i++) dd_f64(&j->wide)[i] = (double)dd_f32(images)[i];
     targets(j, labels);
     DD_TRY(dd_kernel_blocks_new(&e, j->b, j->kernel, DD_F64, j->m, j->m, MEMORY, false));
+    dd_kernel_blocks_watch(e, still_wanted, j);
     const dd_status s = dd_kernel_blocks_run(e, &j->wide, NULL, &j->kss);
     dd_kernel_blocks_free(e);
     DD_TRY(s);

@@ -8,7 +8,8 @@
 
 /* Fraction right on items of a split (NULL: its first nitems) of the regression with p->kernel and p->ridge on the set.
  * labels I32 [m], or F32 [m,classes], which are regressed as they are. DD_ENUMERIC: no regulariser up to 10^8 times
- * that gives a factor. After each dd_krr_tests images `told` hears how many of all are done; what it returns but DD_OK
+ * that gives a factor. `told` hears how many of all test images are done, after each
+ * dd_krr_tests of them and now and then before the first; what it returns but DD_OK
  * ends the test. */
 dd_status dd_krr_accuracy(double *accuracy, dd_backend *b, const dd_dataset *d, const dd_tensor *images,
                           const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,

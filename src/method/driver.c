@@ -335,12 +335,12 @@ static dd_status judge(dd_driver *d)
     const dd_key key = dd_key_at(d->r.key, "final", 0);
     if (!d->o.eval_repeats) return DD_OK;
     DD_TRY(fit_protocol(d));
-    expect_epochs(d, d->o.eval_repeats * (d->o.baselines ? 2 : 1));
+    expect_epochs(d, dd_plan_judged(d));
     DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, &d->r.syn->images,
                        dd_synset_labels(d->r.syn, dd_protocol_regresses(&d->protocol)), &d->data->test, NULL, 0,
                        &d->protocol, d->o.eval_repeats, key, evaluating, d));
     if (!d->o.baselines) return DD_OK;
-    d->eval_first = d->eval_of / 2;
+    d->eval_first = d->eval_of - d->o.eval_repeats * dd_protocol_span(&d->protocol);
     return dd_evaluate_random(&d->result->random, d->r.backend, d->o.net, d->data, d->items, d->nitems, d->o.ipc,
                               &d->protocol, d->o.eval_repeats, key, evaluating, d);
 }

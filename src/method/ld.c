@@ -109,7 +109,7 @@ static dd_status ld_build(dd_run *r, void *state)
 {
     ld *m = state;
     const int64_t n = r->given ? r->nitems : m->batch_real;
-    dd_unroll_opts o = {.steps = 1, .batch = m->batch_syn, .labels = true};
+    const dd_unroll_opts o = {.steps = 1, .batch = m->batch_syn, .labels = true, .keep = m->keep};
     m->r = r;
     DD_TRY(allocate(r, m));
     DD_TRY(dd_stream_init(&m->real, r, n));
@@ -122,7 +122,6 @@ static dd_status ld_build(dd_run *r, void *state)
         m->regression.mix = m->mix;
         return dd_ridge_init(&m->regression, r, m->batch_syn, n, m->chunk);
     }
-    o.keep = dd_unroll_keep(r, m->keep);
     DD_TRY(dd_unroll_new(&m->unroll, r, &o));
     DD_TRY(dd_lossgrad_init(&m->inner, r, m->batch_syn, true, &m->theta));
     return dd_judge_init(&m->judge, r, n, m->chunk, &m->now);
@@ -355,7 +354,7 @@ const dd_method dd_method_ld = {
     .cite = "Bohdal, Yang, Hospedales 2020",
     .cost = "batch_real images once, and one step at second order or one regression",
     .not_batch = "its running statistics cannot be unrolled",
-    .memory = "batch_syn images at second order; chunk",
+    .memory = "batch_syn images at second order; chunk; keep MiB for what the step keeps",
     .cuts = {"keep"},
     .options = options,
     .state_size = sizeof(ld),

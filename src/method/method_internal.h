@@ -41,7 +41,7 @@ typedef struct dd_run {
     char notice[200];      /* by build: what the caller should know */
     dd_dtype dtype;        /* of the method's arithmetic: DD_F32, but for comparisons in double */
     const dd_given *given; /* NULL in a run */
-    /* Memory is limited: build may cut its work into smaller pieces when programs are refused with DD_ENOMEM. `cut`
+    /* Memory is limited: build may cut its work into smaller pieces, or keep less at once. `cut`
      * says down to what it cut each of the method's options `cuts`, since bits depend on it; 0: not at all. Build
      * writes it, a checkpoint keeps it, and a resumed run's build finds it and takes none larger. */
     bool limited;

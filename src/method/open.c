@@ -385,9 +385,7 @@ static void tell_of_cut(const dd_driver *d, bool resumed, const int64_t *before)
                        d->r.cut[i]);
         any = true;
     }
-    if (resumed)
-        snprintf(line + at, sizeof line - (size_t)at,
-                 ", further than before: the run goes on, but not to the same bits");
+    if (resumed) snprintf(line + at, sizeof line - (size_t)at, "; the run goes on, but not to the same bits");
     if (any && d->o.log) d->o.log(d->o.self, line);
 }
 

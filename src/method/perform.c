@@ -74,7 +74,7 @@ dd_status dd_perform_build(dd_run *r, void *state)
     const dd_unroll_opts o = {.steps = steps_of(r, m),
                               .batch = r->data->classes,
                               .momentum = m->momentum,
-                              .keep = dd_unroll_keep(r, m->keep),
+                              .keep = m->keep,
                               .labels = r->learned};
     m->r = r;
     DD_TRY(allocate(r, m));

@@ -81,14 +81,11 @@ static dd_status time_iterations(dd_driver *d, dd_distill_plan *out)
 static bool on_epoch(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
 {
     stopwatch *w = self;
-    (void)epoch, (void)epochs, (void)loss;
+    (void)epochs, (void)loss;
     if (accuracy >= 0) return true; /* the test, not an epoch */
-    if (w->d->protocol.kernel[0]) { /* nothing but tests */
-        w->stopped = !dd_driver_report(w->d);
-        return !w->stopped;
-    }
-    w->at[w->n++] = dd_now();
     w->stopped = !dd_driver_report(w->d);
+    if (!epoch) return !w->stopped; /* before the first part of a test by kernel */
+    w->at[w->n++] = dd_now();
     return !w->stopped && w->n <= EPOCHS && (w->n < 3 || w->at[w->n - 1] - w->at[0] < patience(w->d));
 }
 
@@ -146,24 +143,18 @@ int64_t dd_plan_judged(const dd_driver *d)
     return (d->protocol.kernel[0] && repeats ? 1 : repeats) + random;
 }
 
-/* Seconds of an evaluation by kernel, whose cost is the pairs of test images with those of the set: a part of the test
- * warms up, twice that and once that tell what an image costs. */
+/* Seconds of an evaluation by kernel: three parts of a test tell what one takes, and what comes before the first. */
 static dd_status plan_kernel(dd_driver *d, dd_distill_plan *out)
 {
     dd_kernel *k;
     stopwatch w;
-    double took[3];
     DD_TRY(dd_kernel_open(&k, d->protocol.kernel, (dd_image){d->data->c, d->data->h, d->data->w}));
-    const int64_t part = dd_krr_tests(k), most = d->data->test.n;
+    const int64_t part = dd_krr_tests(k), all = d->data->test.n, most = all < MORE_ITEMS ? all : MORE_ITEMS;
     dd_kernel_close(k);
-    for (int i = 0; i < 3; i++) {
-        const int64_t n = i == 1 ? 2 * part : part;
-        DD_TRY(train_one(d, 0, n < most ? n : most, &w));
-        took[i] = dd_now() - w.start;
-    }
-    const double image = took[1] > took[2] && 2 * part <= most ? (took[1] - took[2]) / (double)part
-                                                               : took[2] / (double)(part < most ? part : most);
-    out->per_network = image * (double)most;
+    DD_TRY(train_one(d, 0, 3 * part < most ? 3 * part : most, &w));
+    const double first = w.at[0] - w.start, rest = w.n > 1 ? (w.at[w.n - 1] - w.at[0]) / (double)(w.n - 1) : first;
+    const double parts = (double)((all + part - 1) / part);
+    out->per_network = first + (parts - 1) * rest;
     d->most_evaluating = dd_memory_most(false);
     return DD_OK;
 }
@@ -192,9 +183,10 @@ dd_status dd_plan_networks(dd_driver *d, dd_distill_plan *out)
     return DD_OK;
 }
 
-/* Test images that make a whole batch and the rest of n images. */
-static int64_t whole_and_rest(int64_t n, int64_t batch)
+/* Test images that make a whole batch and the rest of n images; any number takes the same by kernel. */
+static int64_t whole_and_rest(const dd_driver *d, int64_t n, int64_t batch)
 {
+    if (d->protocol.kernel[0]) return n < 1 ? n : 1;
     const int64_t items = n < batch ? n : batch + n % batch;
     return items < MORE_ITEMS ? items : MORE_ITEMS;
 }
@@ -207,9 +199,9 @@ static dd_status try_evaluation(dd_driver *d)
     stopwatch w;
     watch(d);
     dd_memory_count(random);
-    dd_status s = train_one(d, 0, whole_and_rest(d->data->test.n, batch), &w);
+    dd_status s = train_one(d, 0, whole_and_rest(d, d->data->test.n, batch), &w);
     if (s == DD_OK && d->o.eval_every && d->nval)
-        s = train_and_test(d, 0, &d->data->train, d->val, whole_and_rest(d->nval, batch), &w);
+        s = train_and_test(d, 0, &d->data->train, d->val, whole_and_rest(d, d->nval, batch), &w);
     const int64_t taken = dd_memory_most(false) - dd_memory_held() + random;
     dd_memory_count(-random);
     if (taken > d->reserve) d->reserve = taken;

@@ -203,7 +203,7 @@ dd_status dd_trajectory_build(dd_run *r, void *state)
                               .batch = batch_of(r, m),
                               .momentum = m->momentum,
                               .constant = m->constant,
-                              .keep = dd_unroll_keep(r, m->keep),
+                              .keep = m->keep,
                               .labels = r->learned,
                               .logits = r->learned && m->logits};
     m->r = r;

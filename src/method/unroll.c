@@ -99,20 +99,30 @@ static size_t size_of(const dd_unroll *u, int i)
     return ((size_t)dd_shape_count(u->carry.shape[i]) * dd_dtype_size(u->carry.dtype[i]) + 63) / 64 * 64;
 }
 
-/* As many steps as fit, the last ones. */
-static dd_status choose_kept(dd_unroll *u, const dd_graph *back)
+/* As many steps as fit into so many MiB, the last ones. */
+static int64_t fitting(const dd_unroll *u, int64_t mib)
 {
+    const int64_t n = u->bytes ? (int64_t)((size_t)(mib << 20) / u->bytes) : 0;
+    return n < u->o.steps ? n : u->o.steps;
+}
+
+/* Where memory is limited they have 1 MiB at most, which is a cut if fewer fit then. */
+static dd_status choose_kept(dd_unroll *u, dd_run *r, const dd_graph *back)
+{
+    const int64_t asked = u->o.keep, before = r->cut[0];
+    int64_t keep = before > 0 && before < asked ? before : asked;
+    if (r->limited && keep > 1) keep = 1;
     DD_TRY(dd_carry_choose(back, u->common, &u->carry));
     for (int i = 0; i < u->carry.n; i++) u->bytes += size_of(u, i);
-    if (u->bytes) u->kept = (int64_t)((size_t)(u->o.keep << 20) / u->bytes);
-    if (u->kept > u->o.steps) u->kept = u->o.steps;
+    u->kept = fitting(u, keep);
+    r->cut[0] = u->kept < fitting(u, asked) ? keep : 0;
     return dd_workspace_init(&u->room, (size_t)u->kept * u->bytes);
 }
 
 /* Only what some step runs. */
-static dd_status compile_both(dd_unroll *u, dd_graph *step, dd_graph **back)
+static dd_status compile_both(dd_unroll *u, dd_run *r, dd_graph *step, dd_graph **back)
 {
-    DD_TRY(choose_kept(u, *back));
+    DD_TRY(choose_kept(u, r, *back));
     if (u->kept < u->o.steps) {
         DD_TRY(dd_compile(&u->back, *back, u->r->backend)); /* first: it needs more memory */
         DD_TRY(dd_compile(&u->step, step, u->r->backend));
@@ -123,7 +133,7 @@ static dd_status compile_both(dd_unroll *u, dd_graph *step, dd_graph **back)
     return dd_compile_pair(&u->leave, &u->take, step, *back, u->r->backend);
 }
 
-static dd_status compile(dd_unroll *u)
+static dd_status compile(dd_unroll *u, dd_run *r)
 {
     dd_graph *step = dd_graph_new(), *back = dd_graph_new();
     dd_status s = step && back ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for a graph");
@@ -133,7 +143,7 @@ static dd_status compile(dd_unroll *u)
         s = dd_graph_status(step);
     }
     if (s == DD_OK) s = dd_graph_status(back);
-    if (s == DD_OK) s = compile_both(u, step, &back);
+    if (s == DD_OK) s = compile_both(u, r, step, &back);
     dd_graph_free(step);
     dd_graph_free(back);
     return s;
@@ -200,7 +210,7 @@ static dd_status check_given(const dd_unroll *u)
                    aug->shape.dim[0], u->o.steps, u->o.batch, u->o.steps * u->o.batch);
 }
 
-static dd_status open_unroll(dd_unroll *u)
+static dd_status open_unroll(dd_unroll *u, dd_run *r)
 {
     DD_TRY(check_given(u));
     if (dd_net_stats(u->r->net))
@@ -209,26 +219,18 @@ static dd_status open_unroll(dd_unroll *u)
                        "example",
                        dd_net_spec(u->r->net));
     DD_TRY(allocate(u));
-    DD_TRY(compile(u));
+    DD_TRY(compile(u, r));
     return bind(u);
 }
 
-int64_t dd_unroll_keep(dd_run *r, int64_t asked)
-{
-    const int64_t before = r->cut[0], keep = before > 0 && before < asked ? before : asked;
-    const int64_t may = r->limited && keep > 1 ? 1 : keep;
-    r->cut[0] = may < asked ? may : 0;
-    return may;
-}
-
-dd_status dd_unroll_new(dd_unroll **out, const dd_run *r, const dd_unroll_opts *o)
+dd_status dd_unroll_new(dd_unroll **out, dd_run *r, const dd_unroll_opts *o)
 {
     *out = NULL;
     dd_unroll *u = dd_alloc(1, sizeof *u);
     if (!u) return dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " steps", o->steps);
     u->r = r;
     u->o = *o;
-    const dd_status s = open_unroll(u);
+    const dd_status s = open_unroll(u, r);
     if (s == DD_OK)
         *out = u;
     else

@@ -18,7 +18,7 @@ typedef struct dd_unroll_opts {
     bool constant;        /* theta_i counts as constant in the gradient: TESLA's estimator, not the exact one */
     bool labels;          /* dL/dy too */
     bool logits;          /* y are logits of soft labels */
-    int64_t keep;         /* MiB for what steps have computed, of dd_unroll_keep */
+    int64_t keep;         /* MiB for what steps have computed, less where memory is limited */
 } dd_unroll_opts;
 
 /* Row of a method's options: state type, its member. */
@@ -33,12 +33,9 @@ typedef void (*dd_unroll_feed)(void *self, int64_t i, dd_feed *f);
 /* What the step's images [batch,C,H,W] and labels [batch,classes] (or NULL) have for a gradient. */
 typedef void (*dd_unroll_take)(void *self, int64_t i, const dd_tensor *dx, const dd_tensor *dy);
 
-/* What a run may keep, in MiB; 1 at most where memory is limited, which is r->cut[0]: a method's `cuts` begin with
- * "keep". */
-int64_t dd_unroll_keep(dd_run *r, int64_t asked);
-
 typedef struct dd_unroll dd_unroll;
-dd_status dd_unroll_new(dd_unroll **out, const dd_run *r, const dd_unroll_opts *o);
+/* Writes r->cut[0]: a method's `cuts` begin with "keep". */
+dd_status dd_unroll_new(dd_unroll **out, dd_run *r, const dd_unroll_opts *o);
 void dd_unroll_free(dd_unroll *u);
 /* From theta [P] on, with learning rates alpha [N]; v starts at 0. Both ways end with DD_EINTERRUPTED where the run is
  * not wanted any more. */

@@ -25,6 +25,8 @@ struct dd_kernel_blocks {
     int64_t rows, columns; /* of a block */
     bool slopes;
     block pair, own; /* own: columns x columns */
+    dd_status (*going_on)(void *self);
+    void *self;
 };
 
 static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, bool own, bool slope)
@@ -108,6 +110,12 @@ void dd_kernel_blocks_free(dd_kernel_blocks *e)
     dd_free(e);
 }
 
+void dd_kernel_blocks_watch(dd_kernel_blocks *e, dd_status (*going_on)(void *self), void *self)
+{
+    e->going_on = going_on;
+    e->self = self;
+}
+
 /* Rows at .. at+n-1 of t to the first of w. */
 static void rows_in(dd_tensor *w, const dd_tensor *t, int64_t at, int64_t n)
 {
@@ -171,6 +179,7 @@ static dd_status do_block(const task *t, block *w, const place *p)
 {
     dd_kernel_blocks *e = t->e;
     const bool own = w == &e->own;
+    if (e->going_on) DD_TRY(e->going_on(e->self));
     if (!w->run) DD_TRY(block_open(e, w, own ? e->columns : e->rows, e->columns, own));
     rows_in(&w->x, t->x, p->i, p->n);
     if (!own) rows_in(&w->y, t->y ? t->y : t->x, p->j, p->m);

@@ -131,7 +131,7 @@ static dd_val pooled(dd_builder *b, dd_val x, const char *pool)
 
 dd_val dd_layer_act_pool(dd_builder *b, dd_val x, const char *act, const char *pool)
 {
-    const bool exchange = !strcmp(pool, "max") && (!strcmp(act, "relu") || !strcmp(act, "leaky_relu"));
+    const bool exchange = !strcmp(pool, "max") && !strcmp(act, "relu");
     const dd_val y = dd_layer_map(b, dd_layer_act(b, x, act));
     return exchange ? dd_layer_act(b, pooled(b, x, pool), act) : pooled(b, y, pool);
 }

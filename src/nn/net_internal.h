@@ -74,9 +74,9 @@ dd_val dd_layer_norm(dd_builder *b, const char *name, dd_val x, const char *norm
 dd_val dd_layer_act(dd_builder *b, dd_val x, const char *act);
 /* x itself, which becomes the map of the next hidden layer. */
 dd_val dd_layer_map(dd_builder *b, dd_val x);
-/* pool: avg, max, none; 2x2, stride 2 */
-/* The activation, whose values are a map, then 2x2 pooling. Of ReLUs the largest is that of the largest: a quarter of
- * them then, and the same gradients, since none flows where a window's largest value is 0. */
+/* The activation, whose values are a map, then 2x2 pooling with stride 2: avg, max, none. Of ReLUs the largest is that
+ * of the largest: a quarter of them then, and the same gradients, since none flows where a window's largest value is 0.
+ */
 dd_val dd_layer_act_pool(dd_builder *b, dd_val x, const char *act, const char *pool);
 dd_val dd_layer_flatten(dd_builder *b, dd_val x);
 /* The last linear layer; its input becomes the features. */

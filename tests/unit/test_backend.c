@@ -352,6 +352,8 @@ static const int64_t convs[][14] = {
     {3, 1, 28, 28, 6, 5, 5, 1, 1, 2, 2, 1, 1, 1},
     {2, 2, 11, 9, 7, 4, 5, 1, 1, 3, 1, 1, 1, 1},
     {3, 6, 14, 14, 16, 5, 5, 1, 1, 0, 0, 1, 1, 1},
+    {10, 1, 9, 11, 6, 5, 5, 1, 1, 2, 2, 1, 1, 1},
+    {9, 2, 7, 8, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {2, 6, 9, 10, 20, 3, 3, 1, 1, 5, 4, 1, 1, 1},
     {1, 6, 5, 19, 9, 5, 4, 1, 1, 0, 3, 1, 1, 1},
     {2, 6, 7, 9, 20, 3, 3, 1, 1, 1, 1, 1, 1, 1},
@@ -393,7 +395,10 @@ static void convolutions(void **state)
     for (size_t s = 0; s < DD_LEN(convs); s++)
         for (int pass = 0; pass < 3; pass++) {
             dd_instr in = conv_instr(convs[s], DD_F32, pass);
-            check_with(in, 2e-4, false, 3, false);
+            /* ours of few channels has the same bits on any number of threads; oneDNN's weights' gradient has not */
+            const bool few = convs[s][1] <= 2 && convs[s][4] >= 6 && convs[s][4] <= 8 && convs[s][6] == convs[s][5] &&
+                             (convs[s][5] == 3 || convs[s][5] == 5) && __builtin_cpu_supports("avx2");
+            check_with(in, 2e-4, false, 3, few);
             if (pass) continue;
             in.nsrc = 3;
             check_with(in, 2e-4, false, 3, false);

@@ -11,6 +11,7 @@
 
 #include "attar/eval.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,9 +221,44 @@ static void each_network_has_random_images_of_its_own(void **state)
                      DD_EINVAL);
 }
 
+typedef struct heard {
+    int64_t last, times, most;
+    double accuracy;
+} heard;
+
+static bool hear(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy)
+{
+    heard *h = self;
+    (void)loss;
+    assert_true(epoch >= h->last && epoch <= epochs);
+    h->last = epoch;
+    h->accuracy = accuracy;
+    return ++h->times < h->most;
+}
+
+/* By kernel the parts of the test are told, to a hundred, and the evaluation ends when it is told to. */
+static void a_test_by_kernel_is_told_and_ends(void **state)
+{
+    bench *k = *state;
+    dd_protocol p;
+    dd_eval_result r;
+    heard h = {.most = 100}, few = {.most = 2};
+    ok(dd_protocol_named(&p, "krr", k->d, NULL));
+    snprintf(p.kernel, sizeof p.kernel, "conv:depth=1");
+    ok(dd_evaluate(&r, k->b, NET, k->d, &k->images, &k->labels, &k->d->test, NULL, 0, &p, 3, dd_key_seed(1), hear, &h));
+    assert_true(r.repeats == 3 && r.accuracy[2] > 0.5 && r.accuracy[2] == r.accuracy[0]);
+    assert_int_equal(h.last, dd_protocol_span(&p));
+    assert_true(h.times >= 3 && h.accuracy == r.accuracy[0]);
+    assert_int_equal(dd_evaluate(&r, k->b, NET, k->d, &k->images, &k->labels, &k->d->test, NULL, 0, &p, 3,
+                                 dd_key_seed(1), hear, &few),
+                     DD_EINTERRUPTED);
+    assert_int_equal(few.times, 2);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_key_decides_and_soft_labels_of_one_class_are_hard_ones),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_test_by_kernel_is_told_and_ends),
+                                       cmocka_unit_test(the_key_decides_and_soft_labels_of_one_class_are_hard_ones),
                                        cmocka_unit_test(epochs_plus_one_are_trained_and_a_caller_can_stop),
                                        cmocka_unit_test(refusals_give_the_numbers),
                                        cmocka_unit_test(every_protocol_has_its_name),

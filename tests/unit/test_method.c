@@ -348,6 +348,33 @@ static void what_steps_keep_does_not_matter(void **state)
     for (int i = 0; i < 3; i++) dd_synset_free(s[i]);
 }
 
+/* Where memory is limited steps keep a MiB, which the set tells; a resumed run keeps no more. */
+static void what_steps_keep_may_be_cut(void **state)
+{
+    static const char *const sets[] = {"distill_epochs=15", "batch_real=100", NULL};
+    dd_distill_opts whole, cut;
+    dd_distill_result r;
+    int64_t at = 1;
+    options(&whole, *state, "dd", "kept-less");
+    snprintf(whole.net, sizeof whole.net, "convnet:depth=2,width=32");
+    whole.iterations = 3;
+    whole.sets = sets;
+    whole.memory_limit = (int64_t)1 << 30;
+    assert_int_equal(dd_distill(&r, &whole), DD_OK);
+    assert_true(file_holds(&whole, "set.json", "\"cut_to\": {\"keep\": 1}"));
+    cut = whole;
+    assert_int_equal(dd_path_join(cut.out, sizeof cut.out, ((place *)*state)->dir, "kept-less-cut"), DD_OK);
+    cut.progress = stop_at;
+    cut.self = &at;
+    assert_int_equal(dd_distill(&r, &cut), DD_EINTERRUPTED);
+    cut.progress = NULL;
+    cut.resume = true;
+    cut.memory_limit = 0;
+    assert_int_equal(dd_distill(&r, &cut), DD_OK);
+    same_file(&whole, &cut, "set.safetensors");
+    same_file(&whole, &cut, "set.json");
+}
+
 /* Iterations that make no update are counted, and a run of nothing else has failed. */
 static void skipped_iterations_are_told(void **state)
 {
@@ -656,6 +683,7 @@ int main(void)
         cmocka_unit_test(rfad_learns_each_of_its_parts),
         cmocka_unit_test(a_matrix_that_stays_is_none),
         cmocka_unit_test(what_steps_keep_does_not_matter),
+        cmocka_unit_test(what_steps_keep_may_be_cut),
         cmocka_unit_test(skipped_iterations_are_told),
         cmocka_unit_test(other_experts_are_noticed),
         cmocka_unit_test(cafe_ends_its_loops_by_rule_or_cap),

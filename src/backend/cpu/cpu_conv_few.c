@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Channels from which and up to which ours gain; those of an image that the gradient goes back to may be more. */
-enum { ENOUGH_OUT = 6, WEIGHTS_PLANES = 2, BACK_PLANES = 8, TURNED_PLANES = 16, IMAGE_PARTS = 4, FEW_PAIRS = 8 };
+enum { ENOUGH_OUT = 6, WEIGHTS_PLANES = 2, BACK_PLANES = 8, TURNED_PLANES = 16, IMAGE_PARTS = 4, FEW_CHANNELS = 8 };
 
 static const dd_few_lanes *lanes_here(void)
 {
@@ -93,7 +93,7 @@ static void weigh_end(const dd_instr *in, const dd_conv_geo *g, dd_few_sums s, i
 }
 
 /* How the weights' gradient is divided into parts that threads take: by output channels, or, where those are one block
- * or a few pairs, by images, always into as many, so that the order of additions does not depend on the threads. */
+ * or few, by images, always into as many, so that the order of additions does not depend on the threads. */
 typedef struct division {
     bool images;
     int parts;
@@ -104,7 +104,7 @@ typedef struct division {
 static division division_of(const dd_instr *in, int threads)
 {
     const dd_conv_geo g = dd_conv_geo_of(in);
-    const bool one = g.o <= (blocked(in) || turned(in, &g) ? dd_cpu_lanes() : FEW_PAIRS);
+    const bool one = g.o <= (blocked(in) || turned(in, &g) ? dd_cpu_lanes() : FEW_CHANNELS);
     const int parts = !one ? threads : g.n < IMAGE_PARTS ? (int)g.n : IMAGE_PARTS;
     const int64_t channels = one ? g.o : share_of(in, g.o, threads);
     return (division){one, parts, channels, weights_scratch(in, &g, channels)};

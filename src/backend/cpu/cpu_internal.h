@@ -42,7 +42,8 @@ struct dd_cpu_state {
     }
 
 /* Fewer elements than this are not worth waking other threads (0.6 us), nor fetching from their caches what they have
- * made. Loops that one thread does alone are plain ones: OpenMP takes 0.3 us for a region of one thread. */
+ * made. What one thread does alone stays out of OpenMP where it is often little: a region of one thread takes 0.3 us.
+ */
 #define DD_CPU_GRAIN 4096
 
 /* Floats of the vectors that the .inc sources can use here: 16 (AVX-512), 8 (AVX2 and FMA), 0: neither. */
