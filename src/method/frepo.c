@@ -54,7 +54,8 @@ static const dd_option options[] = {
      "regulariser, relative to the mean of the kernel's diagonal"},
     {"pool", DD_OPT_INT, offsetof(frepo, pool), "10", 1, 1000, NULL, "networks that take turns"},
     {"max_age", DD_OPT_INT, offsetof(frepo, max_age), "100", 0, 1e6, NULL,
-     "steps after which a network gives way to a fresh one"},
+     "steps after which a network gives way to a fresh one; a run of a few thousand iterations sees more of them by "
+     "25"},
     {"batch_net", DD_OPT_INT, offsetof(frepo, batch_net), "1000", 1, 1e6, NULL,
      "images of the set in a step of a network, at most"},
     {"flip", DD_OPT_BOOL, offsetof(frepo, flip), "false", 0, 0, NULL,
