@@ -64,8 +64,9 @@ int64_t dd_protocol_span(const dd_protocol *p);
  * turns by -45..44 whole degrees, cubic spline, the channel mean outside; noise adds N(0, 0.001^2). */
 dd_status dd_protocol_named(dd_protocol *out, const char *name, const dd_dataset *d, const dd_net *net);
 
-/* What one training run reports after each epoch, and an evaluation once more when it has tested a network. accuracy is
- * a fraction, -1 where none was measured. Return false to stop (DD_EINTERRUPTED). */
+/* What one training run reports after each epoch, and an evaluation once more when it has tested a network; one by
+ * kernel counts hundredths of its test (dd_protocol_span). accuracy is a fraction, -1 where none was measured. Return
+ * false to stop (DD_EINTERRUPTED). */
 typedef bool (*dd_train_fn)(void *self, int64_t epoch, int64_t epochs, double loss, double accuracy);
 
 typedef struct dd_eval_result {

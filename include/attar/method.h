@@ -42,7 +42,8 @@ typedef struct dd_progress {
     int64_t iteration, iterations;
     double loss, rate, eta; /* iterations a second; seconds */
     double accuracy;        /* of the last evaluation, fraction; < 0: none yet */
-    int64_t epoch, epochs;  /* of an evaluation, over all its networks; eta is then its own. epochs 0: none goes on */
+    int64_t epoch, epochs;  /* of an evaluation, over all its networks, or hundredths of a test by kernel; eta is then
+                             * its own. epochs 0: none goes on */
 } dd_progress;
 typedef bool (*dd_progress_fn)(void *self, const dd_progress *p); /* false: checkpoint and stop */
 typedef void (*dd_log_fn)(void *self, const char *line);          /* one sentence for people */
