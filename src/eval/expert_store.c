@@ -128,7 +128,7 @@ dd_status dd_expert_write(const dd_expert_store *s, int64_t expert, int64_t epoc
         if (!isfinite(dd_f32(theta)[i]))
             return dd_fail(DD_ENUMERIC,
                            "weight %" PRId64 " of expert %" PRId64 " is no number after epoch %" PRId64
-                           "; lower the learning rate from %g",
+                           "; lower the learning rate from %g, in another folder",
                            i, expert + 1, epoch, s->facts.lr);
     return half(s) ? write_half(s, expert, epoch, theta, loss) : write_snapshot(s, expert, epoch, theta, loss);
 }
@@ -229,17 +229,32 @@ dd_status dd_expert_read(const dd_expert_store *s, int64_t expert, int64_t epoch
 
 /* --- a folder to read from --- */
 
+/* A folder that shows none of its snapshots may be one that must not be looked into. */
+static dd_status look_into(const dd_expert_store *s, int64_t expert, bool *there)
+{
+    char path[1100], **names;
+    size_t n;
+    DD_TRY(expert_dir(s, expert, path, sizeof path));
+    *there = dd_is_dir(path);
+    if (!*there) return DD_OK;
+    DD_TRY(dd_list_dir(path, &names, &n));
+    dd_list_free(names, n);
+    return DD_OK;
+}
+
 static dd_status find_finished(dd_experts *e)
 {
     int64_t most = 0;
     size_t bytes = 0;
     for (int32_t i = 0; i < DD_EXPERTS_MOST; i++) {
         const int64_t have = dd_expert_have(&e->s, i);
+        bool there = have > 0;
         most = have > most ? have : most;
+        if (!have) DD_TRY(look_into(&e->s, i, &there));
         if (have == e->s.facts.expert_epochs + 1)
             e->expert[e->count++] = i;
         else
-            e->unfinished += have > 0;
+            e->unfinished += there;
     }
     if (!e->count)
         return dd_fail(DD_ENOTFOUND,

@@ -21,6 +21,7 @@ static const struct {
     {"aug", {"none", "dsa"}},
     {"net", {NULL}},
     {"precision", {"float32", "bf16"}},
+    {"normalise", {"auto", "zca-mtt"}},
 };
 
 const char *dd_axis_name(int a)

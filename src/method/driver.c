@@ -8,7 +8,6 @@
 #include "method/driver_internal.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 /* Whether the folder holds nothing but what an early kill of ours may leave. */
@@ -161,110 +160,23 @@ static dd_status evaluate_now(dd_driver *d)
     return keep(d, true);
 }
 
-enum { EXPLODED = 10000 }; /* times the first loss: no method comes back from there */
-static const float most_pixel = 1e6f, most_rate = 1e3f;
-
-/* The largest magnitude in t, or what is no number. */
-static float largest(const dd_tensor *t)
-{
-    float most = 0;
-    for (int64_t i = 0, n = dd_shape_count(t->shape); i < n; i++) {
-        const float x = fabsf(dd_f32(t)[i]);
-        if (!(x <= most)) most = x;
-        if (!isfinite(x)) break;
-    }
-    return most;
-}
-
-/* What has gone wrong with the iteration that was made; false: nothing. */
-static bool wrong(const dd_driver *d, char *why, size_t size)
-{
-    dd_saved part[DD_PARTS];
-    const int n = dd_set_parts(d->r.syn, part);
-    if (d->r.skipped) return false;
-    if (!isfinite(d->r.loss) || (fabs(d->first_loss) > 0 && fabs(d->r.loss) > EXPLODED * fabs(d->first_loss))) {
-        if (isnan(d->r.loss))
-            snprintf(why, size, "the loss is no number");
-        else
-            snprintf(why, size, "the loss is %.3g, and was %.3g at first", d->r.loss, d->first_loss);
-        return true;
-    }
-    for (int i = 0; i < n; i++) {
-        const bool rate = part[i].tensor == &d->r.syn->lr;
-        const float most = largest(part[i].tensor);
-        if (most <= (rate ? most_rate : most_pixel)) continue;
-        snprintf(why, size, "%s is %.3g", rate ? "a step size" : i ? "a label" : "a pixel", (double)most);
-        return true;
-    }
-    return false;
-}
-
-/* Back to the last state that was kept, of which the folder gets the set too. */
-static dd_status diverged(dd_driver *d, const char *why)
-{
-    const int64_t at = d->done;
-    const char *rates = d->method->rates ? d->method->rates : "lr_img";
-    bool found;
-    dd_str json = {0};
-    DD_TRY(dd_checkpoint_load(d, &found));
-    if (!found)
-        return dd_fail(DD_ENUMERIC,
-                       "after iteration %" PRId64 " %s, and no checkpoint was written yet: try a smaller %s in another "
-                       "folder",
-                       at, why, rates);
-    dd_status s = dd_record_set(d, &json);
-    if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
-    dd_str_free(&json);
-    DD_TRY(s);
-    return dd_fail(DD_ENUMERIC,
-                   "after iteration %" PRId64 " %s; %s keeps the checkpoint and the set of iteration %" PRId64
-                   ", not evaluated: try a smaller %s in another folder",
-                   at, why, d->o.out, d->done, rates);
-}
-
-/* --- an iteration that is stopped in its middle leaves nothing behind --- */
-
-static int all_parts(dd_driver *d, dd_saved out[DD_PARTS + 8])
-{
-    const int n = dd_set_parts(d->r.syn, out);
-    return n + (d->method->saved ? d->method->saved(d->state, out + n) : 0);
-}
-
-static dd_status remember(dd_driver *d)
-{
-    dd_saved part[DD_PARTS + 8];
-    const int n = all_parts(d, part);
-    for (int i = 0; i < n; i++) {
-        if (!d->before[i].data) DD_TRY(dd_tensor_init(&d->before[i], part[i].tensor->dtype, part[i].tensor->shape));
-        DD_TRY(dd_tensor_copy(&d->before[i], part[i].tensor));
-    }
-    return DD_OK;
-}
-
 /* What was there before the iteration becomes a checkpoint. */
 static dd_status stopped(dd_driver *d)
 {
-    dd_saved part[DD_PARTS + 8];
-    const int n = all_parts(d, part);
-    for (int i = 0; i < n && !d->method->brief; i++) DD_TRY(dd_tensor_copy(part[i].tensor, &d->before[i]));
-    if (d->done > d->saved) DD_TRY(dd_checkpoint_save(d));
+    DD_TRY(dd_guard_stopped(d));
+    if (d->done > d->saved && !d->row) DD_TRY(dd_checkpoint_save(d));
     return interrupted(d);
 }
 
-/* Says how many iterations changed nothing; a run in which none changed anything has no set to show. */
-static dd_status count_skipped(const dd_driver *d)
+/* The same where the iteration ended with an error, a damaged file of an expert for example. */
+static dd_status failed(dd_driver *d, dd_status why)
 {
-    char line[160];
-    if (!d->skipped) return DD_OK;
-    if (d->skipped == d->done)
-        return dd_fail(DD_ENUMERIC,
-                       "none of the %" PRId64 " iterations made an update, their loss was too large or no number: the "
-                       "set is as it was at first; lower lr_init or syn_steps, or raise threshold, in another folder",
-                       d->done);
-    snprintf(line, sizeof line, "%" PRId64 " of %" PRId64 " iterations made no update: loss too large or no number",
-             d->skipped, d->done);
-    if (d->o.log) d->o.log(d->o.self, line);
-    return DD_OK;
+    char text[1000];
+    if (d->method->brief || d->done == d->saved || d->row) return why;
+    snprintf(text, sizeof text, "%.999s", dd_last_error());
+    if (dd_guard_stopped(d) != DD_OK || dd_checkpoint_save(d) != DD_OK) return dd_fail(why, "%s", text);
+    return dd_fail(why, "%s; the checkpoint in %s is of iteration %" PRId64 ", --resume goes on from it", text,
+                   d->o.out, d->done);
 }
 
 enum { WARM = 1, ENOUGH = 4, LOSS_SECONDS = 300 }; /* a kill costs no more than the last, or one iteration */
@@ -297,21 +209,18 @@ static dd_status prepare(dd_driver *d, dd_distill_plan *p)
 static dd_status iterate(dd_driver *d)
 {
     dd_distill_plan plan = {0};
-    char why[128];
     DD_TRY(prepare(d, &plan));
     d->started = d->saved_at = dd_now();
     d->started_at = d->saved = d->done;
     while (d->done < d->o.iterations) {
         const double start = dd_now();
-        if (!d->method->brief) DD_TRY(remember(d));
+        DD_TRY(dd_guard_before(d));
         const dd_status made = d->method->iterate(&d->r, d->state, d->done);
         if (made == DD_EINTERRUPTED) return stopped(d);
-        DD_TRY(made);
+        if (made != DD_OK) return failed(d, made);
         const double took = dd_now() - start;
         d->done++;
-        if (!d->r.skipped && d->done - d->skipped == 1) d->first_loss = d->r.loss;
-        if (wrong(d, why, sizeof why)) return diverged(d, why);
-        d->skipped += d->r.skipped;
+        DD_TRY(dd_guard_after(d));
         dd_record_loss(d);
         const bool last = d->done == d->o.iterations;
         if (d->o.eval_every && (d->done % d->o.eval_every == 0 || last)) {
@@ -324,10 +233,11 @@ static dd_status iterate(dd_driver *d)
         const double since = dd_now() - d->saved_at; /* where time is short, not all of it goes to the disk */
         const bool due =
             (d->done % d->o.checkpoint_every == 0 && (d->o.budget <= 0 || since > 2)) || since > LOSS_SECONDS;
-        if (!go_on || last || due) DD_TRY(dd_checkpoint_save(d));
+        const bool sure = !d->row; /* a row without an update may turn out to begin with a wrong one */
+        if (last || (sure && (due || !go_on))) DD_TRY(dd_checkpoint_save(d));
         if (!go_on) return interrupted(d);
     }
-    return count_skipped(d);
+    return dd_guard_end(d);
 }
 
 static dd_status judge(dd_driver *d)

@@ -13,6 +13,14 @@
 enum { DD_PARTS = 3 };
 int dd_set_parts(dd_synset *s, dd_saved out[DD_PARTS]);
 
+/* guard.c: the run as it was after so many iterations. */
+typedef struct dd_moment {
+    bool there;
+    dd_tensor part[DD_PARTS + 8]; /* the set's, as dd_set_parts has them, and the method's own */
+    int64_t done, skipped, epochs;
+    int64_t metrics; /* bytes of metrics.jsonl */
+} dd_moment;
+
 typedef struct dd_driver {
     dd_distill_opts o;
     const dd_method *method;
@@ -35,13 +43,14 @@ typedef struct dd_driver {
     int64_t allowed;             /* iterations that the budget allows; 0: any */
     char data_name[DD_OPT_TEXT]; /* a known name, or an absolute path */
     FILE *metrics;
-    int64_t done;                   /* iterations finished */
-    int64_t skipped;                /* of them, those that changed nothing */
-    dd_tensor before[DD_PARTS + 8]; /* the set's parts and the method's own before the iteration at hand */
-    dd_tensor best[DD_PARTS];       /* of the best evaluation so far, as dd_set_parts has them */
-    double best_accuracy;           /* < 0: none yet */
-    double first_loss;              /* of the first iteration that was not skipped */
-    int64_t best_epochs;            /* r.epochs then */
+    int64_t done;             /* iterations finished */
+    int64_t skipped;          /* of them, those that changed nothing */
+    int64_t row;              /* of these, the last ones in a row */
+    dd_moment before, good;   /* before the iteration at hand, and before the last update */
+    dd_tensor best[DD_PARTS]; /* of the best evaluation so far, as dd_set_parts has them */
+    double best_accuracy;     /* < 0: none yet */
+    double first_loss;        /* of the first iteration that was not skipped */
+    int64_t best_epochs;      /* r.epochs then */
     int64_t best_at;
     double started, accuracy;
     double planning; /* seconds spent on knowing the costs */
@@ -69,6 +78,15 @@ dd_status dd_driver_backend(const dd_driver *d, const char *precision, dd_backen
 bool dd_driver_report(dd_driver *d);                       /* tells the caller how far the run is; false: stop */
 bool dd_driver_going_on(void *self);                       /* the same as a dd_run's */
 void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend measured */
+
+/* guard.c. An iteration lies between the first two; the second counts it, and ends with DD_ENUMERIC where the run has
+ * diverged: the last good state is the checkpoint and the set in the folder then. */
+dd_status dd_guard_before(dd_driver *d);
+dd_status dd_guard_after(dd_driver *d);
+dd_status dd_guard_stopped(dd_driver *d); /* in the middle: back to before it */
+/* Says how many iterations changed nothing; DD_ENUMERIC: none changed anything, so there is no set to show. */
+dd_status dd_guard_end(const dd_driver *d);
+void dd_guard_free(dd_driver *d);
 
 /* presets.c: d->preset and its options of the method; then what the run does otherwise, which is logged. */
 dd_status dd_preset_state(dd_driver *d);
@@ -113,5 +131,6 @@ dd_status dd_record_run(const dd_driver *d, dd_str *out);               /* run.j
 dd_status dd_record_open(dd_driver *d, int64_t length);                 /* metrics.jsonl, cut to length bytes */
 void dd_record_loss(dd_driver *d);
 void dd_record_accuracy(dd_driver *d);
+int64_t dd_record_length(dd_driver *d); /* bytes of metrics.jsonl, those not yet on the disk too */
 dd_status dd_record_flush(dd_driver *d, int64_t *length);
 #endif

@@ -150,6 +150,28 @@ static dd_status check_index(const job *j)
     return DD_OK;
 }
 
+/* A tensor that the method does not read would be left out of the comparison unnoticed. */
+static dd_status check_meaning(const job *j)
+{
+    const dd_driver *d = j->d;
+    const dd_option *o = d->method->options;
+    const struct {
+        const char *name, *why;
+        const dd_tensor *t;
+        bool read;
+    } check[] = {
+        {"target", "which follows no expert", &j->target, dd_options_has(o, "experts")},
+        {"index", "whose steps choose no images", &j->index, dd_options_has(o, "batch_syn")},
+        {"real", "which sees experts in place of real images", &j->real, dd_options_has(o, "batch_real")},
+        {"theta", "whose kernel has no network", &j->theta, d->method->networks || !dd_options_has(o, "kernel")},
+        {"aug", "which augments nothing by these options (--aug)", &j->aug, d->r.aug.list != 0}};
+    for (size_t i = 0; i < DD_LEN(check); i++)
+        if (check[i].t->data && !check[i].read)
+            return dd_fail(DD_EINVAL, "\"%s\" means nothing to method %s, %s; leave it out", check[i].name,
+                           d->method->name, check[i].why);
+    return DD_OK;
+}
+
 static dd_status check_vector(const dd_tensor *t, const char *name, const dd_net *net, bool several)
 {
     const int64_t p = dd_net_size(net), have = t->data ? dd_shape_count(t->shape) : p;
@@ -196,11 +218,9 @@ static dd_status build(job *j, dd_dtype type)
     if (!dd_shape_equal(d->r.syn->images.shape, j->syn.shape))
         return dd_fail(DD_EINVAL, "\"syn\" has images %s, and \"real\" has %" PRId64 "x%" PRId64 "x%" PRId64,
                        dd_shape_text(j->syn.shape, shape, sizeof shape), d->data->c, d->data->h, d->data->w);
+    DD_TRY(check_meaning(j));
     DD_TRY(check_vector(&j->theta, "theta", d->net, d->method->networks));
     DD_TRY(check_vector(&j->target, "target", d->net, false));
-    if (j->target.data && !dd_options_has(d->method->options, "experts"))
-        return dd_fail(DD_EINVAL, "\"target\" means nothing to method %s, which follows no expert; leave it out",
-                       d->method->name);
     DD_TRY(check_rates(j));
     DD_TRY(check_index(j));
     DD_TRY(check_siamese(j));

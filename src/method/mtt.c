@@ -16,7 +16,7 @@ const dd_method dd_method_mtt = {
     .cost = "syn_steps gradients and as many second-order passes, batch_syn images each",
     .options = options,
     .iterations = 5000,
-    .rates = "lr_img or lr_lr",
+    .rates = "lr_img, lr_lr or lr_label",
     .labels = "hard|soft|learned",
     DD_TRAJECTORY_METHOD(dd_trajectory_settle),
 };

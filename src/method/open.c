@@ -348,7 +348,7 @@ void dd_driver_close(dd_driver *d)
     dd_free(d->r.scratch);
     dd_synset_free(d->r.syn);
     for (int i = 0; i < DD_PARTS; i++) dd_tensor_fini(&d->best[i]);
-    for (size_t i = 0; i < DD_LEN(d->before); i++) dd_tensor_fini(&d->before[i]);
+    dd_guard_free(d);
     dd_net_close(d->net);
     dd_backend_close(d->r.backend);
     dd_dataset_close(d->data);

@@ -14,6 +14,7 @@
 #define HALVED "settings: authors' scripts, lr_img halved as their gradient lacks a factor of 2, whitening as mtt's; "
 #define NO_FTD "settings: authors' scripts, whose experts (FTD), first images and batch of 128 are not here; "
 #define DRAWS "settings: authors' code, the images are another draw; "
+#define ISSUE "settings and accuracy: authors' issue tracker"
 #define NOTEBOOK "settings and accuracy: authors' notebook"
 #define README "accuracy: authors' repository"
 #define LATER "accuracy: a later paper's table"

@@ -306,10 +306,15 @@ void dd_record_accuracy(dd_driver *d)
             d->o.paper_compatible ? "test" : "holdout");
 }
 
+int64_t dd_record_length(dd_driver *d)
+{
+    return (int64_t)ftello(d->metrics);
+}
+
 dd_status dd_record_flush(dd_driver *d, int64_t *length)
 {
     if (fflush(d->metrics) != 0 || ferror(d->metrics) || fsync(fileno(d->metrics)) != 0)
         return dd_fail(DD_EIO, "%s/metrics.jsonl: writing failed: %s", d->o.out, strerror(errno));
-    *length = (int64_t)ftello(d->metrics);
+    *length = dd_record_length(d);
     return *length >= 0 ? DD_OK : dd_fail(DD_EIO, "%s/metrics.jsonl: %s", d->o.out, strerror(errno));
 }

@@ -22,7 +22,7 @@ const dd_method dd_method_tesla = {
     .cost = "syn_steps gradients and as many mixed products, batch_syn images each",
     .options = options,
     .iterations = 10000,
-    .rates = "lr_img or lr_lr",
+    .rates = "lr_img, lr_lr or lr_label",
     .labels = "hard|soft|learned",
     DD_TRAJECTORY_METHOD(tesla_settle),
 };

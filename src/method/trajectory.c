@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_SKIPS = 100 }; /* iterations without an update, after which none is to be hoped for */
-
 static int64_t batch_of(const dd_run *r, const dd_trajectory *m)
 {
     return m->batch_syn > 0 && m->batch_syn < r->syn->m ? m->batch_syn : r->syn->m;
@@ -108,7 +106,6 @@ static dd_status allocate(dd_run *r, dd_trajectory *m)
     DD_TRY(dd_tensor_init(&m->speed, DD_F32, images));
     DD_TRY(dd_tensor_init(&m->lr_grad, r->dtype, DD_SHAPE(1)));
     DD_TRY(dd_tensor_init(&m->lr_speed, DD_F32, DD_SHAPE(1)));
-    DD_TRY(dd_tensor_init(&m->skips, DD_F32, DD_SHAPE(1)));
     DD_TRY(dd_tensor_init(&m->known, DD_F32, DD_SHAPE(1)));
     DD_TRY(dd_tensor_init(&m->experts_hash, DD_I32, DD_SHAPE(16)));
     if (m->store) {
@@ -216,9 +213,9 @@ dd_status dd_trajectory_build(dd_run *r, void *state)
 void dd_trajectory_fini(void *state)
 {
     dd_trajectory *m = state;
-    dd_tensor *const all[] = {&m->theta,      &m->target,  &m->end,   &m->start,       &m->grad,
-                              &m->label_grad, &m->lr_grad, &m->y,     &m->speed,       &m->label_speed,
-                              &m->lr_speed,   &m->skips,   &m->known, &m->experts_hash};
+    dd_tensor *const all[] = {&m->theta,      &m->target,  &m->end,         &m->start, &m->grad,
+                              &m->label_grad, &m->lr_grad, &m->y,           &m->speed, &m->label_speed,
+                              &m->lr_speed,   &m->known,   &m->experts_hash};
     dd_unroll_free(m->unroll);
     dd_experts_close(m->store);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
@@ -235,7 +232,6 @@ int dd_trajectory_saved(void *state, dd_saved out[8])
     int n = 0;
     out[n++] = (dd_saved){"speed", &m->speed};
     out[n++] = (dd_saved){"lr_speed", &m->lr_speed};
-    out[n++] = (dd_saved){"skips", &m->skips};
     out[n++] = (dd_saved){"known", &m->known};
     out[n++] = (dd_saved){"experts", &m->experts_hash};
     if (m->y.data) out[n++] = (dd_saved){"label_speed", &m->label_speed};
@@ -384,12 +380,6 @@ dd_status dd_trajectory_iterate(dd_run *r, void *state, int64_t it)
     DD_TRY(read_expert(m, it));
     DD_TRY(match(r, m));
     r->skipped = !(r->loss <= m->threshold) || !finite_gradients(m);
-    dd_f32(&m->skips)[0] = r->skipped ? dd_f32(&m->skips)[0] + 1 : 0;
-    if (dd_f32(&m->skips)[0] >= MOST_SKIPS)
-        return dd_fail(DD_ENUMERIC,
-                       "%d iterations in a row made no update, their loss is above threshold=%g or no number, the last "
-                       "%.3g: lower lr_init or syn_steps, or raise threshold, in another folder",
-                       MOST_SKIPS, m->threshold, r->loss);
     if (r->skipped) return DD_OK;
     const double rate = dd_cosine(it, m->schedule, m->lr_floor);
     update_lr(r, m);

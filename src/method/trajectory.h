@@ -33,7 +33,6 @@ typedef struct dd_trajectory {
     double *alpha, *dalpha;                 /* [N] */
     dd_tensor known;                        /* F32 [1]: experts that the run goes by, however many there are later */
     dd_tensor experts_hash;                 /* I32 [16]: their fingerprint */
-    dd_tensor skips;                        /* F32 [1]: iterations in a row without an update */
 } dd_trajectory;
 
 #define DD_TRAJECTORY_ROWS(lr_init_, threshold_, steps_, most_)                                                        \

@@ -140,12 +140,18 @@ def write(path, tensors):
 syn = ("syn", [2, 1, 8, 8], [0.1] * 128)
 write("misspelt/lables.safetensors", [syn, ("lables", [2, 2], [1, 0, 0, 1])])
 write("misspelt/target.safetensors", [syn, ("target", [1], [0])])
+write("misspelt/real.safetensors", [syn, ("real", [2, 1, 8, 8], [0.1] * 128)])
+write("misspelt/aug.safetensors", [syn, ("aug", [2, 16], [0] * 32)])
+write("misspelt/theta.safetensors", [syn, ("theta", [1], [0])])
 write("misspelt/sizes.safetensors", [syn, ("real", [2, 1, 9, 8], [0.1] * 144)])
 P
 grad="grad --method dc --net convnet:depth=1,width=8 --ipc 1 --threads 1"
 expect 3 'did you mean labels' $grad misspelt/lables.safetensors y.safetensors
 expect 2 '"target"' $grad misspelt/target.safetensors y.safetensors
 expect 2 '1x9x8' $grad misspelt/sizes.safetensors y.safetensors
+expect 2 'augments nothing by these options (--aug)' $grad misspelt/aug.safetensors y.safetensors
+expect 2 '"real" means nothing to method mtt' grad --method mtt --net mlp --ipc 1 misspelt/real.safetensors y.safetensors
+expect 2 '"theta" means nothing to method kip' grad --method kip --ipc 1 misspelt/theta.safetensors y.safetensors
 [ ! -e y.safetensors ] || fail 'a refused gradient was written'
 expect 6 'did you mean "labels"' distill $tiny --out other --set lables=soft
 expect 8 'running statistics' experts --data digits --net convnet:depth=1,width=8,norm=batch --out other

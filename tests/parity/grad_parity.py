@@ -302,9 +302,20 @@ METHODS = {
 }
 
 
+def unread(p):
+    """Tensors of a draw that attar's side refuses, since the method reads none."""
+    yield "temperature"  # which begins at 0
+    if not p.words:
+        yield "aug"
+    if p.method["loss"] is trajectory:
+        yield "real"
+    if "kip" in p.method["told"]:
+        yield "theta"
+
+
 def attar(program, p, dtype, backend, folder):
     a, b = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
-    write_tensors(a, {k: v for k, v in p.tensors.items() if k != "temperature"})  # which begins at 0 and is not read
+    write_tensors(a, {k: v for k, v in p.tensors.items() if k not in unread(p)})
     subprocess.run(
         [program, "grad", *p.method["told"], "--net", p.net.spec, "--ipc", str(p.ipc), "--aug", "_".join(p.words) or "none",
          "--type", dtype, "--backend", backend, a, b], check=True, stdout=subprocess.DEVNULL)  # fmt: skip

@@ -487,6 +487,10 @@ static void unfinished_experts_do_not_count(void **state)
     ok(dd_experts_read(e, 0, EPOCHS, &t)); /* expert 1 by its file's own word */
     dd_experts_close(e);
     dd_tensor_fini(&t);
+    assert_int_equal(remove(snapshot(k, "x", 0, 0)), 0); /* the first is no less missed than another */
+    ok(dd_experts_open(&e, at(k, "x"), k->d, k->net));
+    assert_int_equal(dd_experts_unfinished(e), 1);
+    dd_experts_close(e);
     assert_int_equal(remove(snapshot(k, "x", 1, EPOCHS)), 0);
     refused(dd_experts_open(&e, at(k, "x"), k->d, k->net), DD_ENOTFOUND, "all of its 4 snapshots, at most 3");
     ok(dd_write_file(at(k, "x/experts.json"), "{\"format\": \"attar-experts-9\"}", 29));

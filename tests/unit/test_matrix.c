@@ -39,6 +39,7 @@ typedef struct place {
 } place;
 
 static bool want_pairs;
+static const char *const spaces[] = {"auto", "zca-mtt"}; /* experts are trained in each */
 
 static void put(unsigned char *at, uint32_t v)
 {
@@ -84,18 +85,25 @@ static void enlarge(const place *p, const dd_split *s, const char *part)
     free(y);
 }
 
+static void experts_dir(const place *p, int k, const char *space, char *dir, size_t size)
+{
+    snprintf(dir, size, "%s/%s-%s", p->dir, nets[k].folder, space);
+}
+
 /* Experts of net k; methods refuse what has batch norm before they look for any. */
-static void make_experts(const place *p, dd_backend *b, int k)
+static void make_experts(const place *p, dd_backend *b, int k, const char *space)
 {
     dd_experts_opts e = DD_EXPERTS_OPTS_INIT;
+    dd_data_opts o = DD_DATA_OPTS_INIT;
     dd_dataset *d;
     dd_net *net;
     char dir[300];
     e.experts = 2;
     e.expert_epochs = 3;
+    o.normalise = space;
     if (strcmp(nets[k].value, "norm=batch") == 0) return;
-    assert_int_equal(dd_path_join(dir, sizeof dir, p->dir, nets[k].folder), DD_OK);
-    assert_int_equal(dd_dataset_open(&d, nets[k].large ? p->large : "digits", NULL), DD_OK);
+    experts_dir(p, k, space, dir, sizeof dir);
+    assert_int_equal(dd_dataset_open(&d, nets[k].large ? p->large : "digits", &o), DD_OK);
     assert_int_equal(dd_net_open(&net, nets[k].spec, (dd_image){d->c, d->h, d->w}, d->classes), DD_OK);
     assert_int_equal(dd_experts_train(&e, b, net, d, dir, NULL, NULL), DD_OK);
     dd_net_close(net);
@@ -117,7 +125,8 @@ static int make_place(void **state)
     enlarge(&p, &d->test, "t10k");
     dd_dataset_close(d);
     assert_int_equal(dd_backend_open(&b, "cpu", 1), DD_OK);
-    for (int k = 0; k < NETS; k++) make_experts(&p, b, k);
+    for (int k = 0; k < NETS; k++)
+        for (size_t i = 0; i < DD_LEN(spaces); i++) make_experts(&p, b, k, spaces[i]);
     p.bf16 = dd_backend_precision(b, "bf16") == DD_OK;
     dd_backend_close(b);
     return 0;
@@ -178,6 +187,7 @@ static void choose(dd_distill_opts *o, const char *const *value, int *net)
         if (strcmp(axis, "init") == 0) snprintf(o->init, sizeof o->init, "%s", v);
         if (strcmp(axis, "aug") == 0) snprintf(o->aug, sizeof o->aug, "%s", strcmp(v, "dsa") ? v : "color_crop_flip");
         if (strcmp(axis, "precision") == 0) snprintf(o->precision, sizeof o->precision, "%s", v);
+        if (strcmp(axis, "normalise") == 0) o->data_opts.normalise = v;
         if (strcmp(axis, "net") == 0) *net = net_of(v);
     }
 }
@@ -195,7 +205,7 @@ static void try(place *p, int method, const char *const *value)
     dd_distill_opts o;
     dd_distill_result r;
     const char *sets[16];
-    char experts[400], name[32], choice[200] = "";
+    char dir[300], experts[400], name[32], choice[200] = "";
     int net = 0;
     assert_int_equal(dd_distill_defaults(&o), DD_OK);
     choose(&o, value, &net);
@@ -203,7 +213,8 @@ static void try(place *p, int method, const char *const *value)
     snprintf(o.method, sizeof o.method, "%s", dd_method_name(method));
     snprintf(o.data, sizeof o.data, "%s", nets[net].large ? p->large : "digits");
     snprintf(o.net, sizeof o.net, "%s", nets[net].spec);
-    snprintf(experts, sizeof experts, "experts=%s/%s", p->dir, nets[net].folder);
+    experts_dir(p, net, o.data_opts.normalise, dir, sizeof dir);
+    snprintf(experts, sizeof experts, "experts=%s", dir);
     snprintf(name, sizeof name, "run%d", p->number++);
     assert_int_equal(dd_path_join(o.out, sizeof o.out, p->dir, name), DD_OK);
     shorten(method, experts, sets);

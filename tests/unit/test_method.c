@@ -649,6 +649,67 @@ static void divergence_keeps_the_checkpoint(void **state)
     dd_synset_free(s);
 }
 
+/* A run that goes wrong by its next update, without a checkpoint: the set is the one before that update. */
+static void divergence_keeps_the_set_before_it(void **state)
+{
+    char experts[320];
+    dd_distill_opts o;
+    dd_distill_result r;
+    dd_synset *s;
+    const char *const step[] = {experts, "max_start_epoch=2", "syn_steps=3", "lr_lr=0.02", NULL};
+    const char *const labels[] = {experts, "max_start_epoch=2", "syn_steps=3", "labels=learned", "lr_label=1000", NULL};
+    const char *const wild[] = {"lr_img=1e9", NULL}, *const nothing[] = {"lr=30", NULL};
+    const struct {
+        const char *method, *net, *const *sets, *says;
+        float least, most; /* of a step size of the set that stays */
+    } run[] = {{"mtt", "convnet:depth=1,width=8", step, "20 in a row had made no update", 0.009f, 0.011f},
+               {"mtt", "convnet:depth=1,width=8", labels, "20 in a row had made no update", 0.009f, 0.011f},
+               {"dm", "convnet:depth=1,width=8,norm=none", wild, "a pixel is", 0, 0},
+               {"dd", "mlp", nothing, "a step size is", 0.019f, 0.021f}};
+    make_experts(*state, experts, sizeof experts);
+    for (size_t i = 0; i < DD_LEN(run); i++) {
+        char name[24];
+        snprintf(name, sizeof name, "before-%zu", i);
+        options(&o, *state, run[i].method, name);
+        snprintf(o.net, sizeof o.net, "%s", run[i].net);
+        o.sets = run[i].sets;
+        o.iterations = 60;
+        o.checkpoint_every = 1000;
+        assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+        if (!strstr(dd_last_error(), run[i].says)) fail_msg("%s: %s", run[i].method, dd_last_error());
+        assert_int_equal(dd_synset_load(&s, o.out), DD_OK);
+        for (int64_t k = 0; k < dd_shape_count(s->images.shape); k++) assert_true(fabsf(dd_f32(&s->images)[k]) < 100);
+        if (run[i].most > 0) assert_true(dd_f32(&s->lr)[0] > run[i].least && dd_f32(&s->lr)[0] < run[i].most);
+        dd_synset_free(s);
+        o.resume = true; /* and the run goes on from there, to the same end */
+        assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+        assert_non_null(strstr(dd_last_error(), run[i].says));
+    }
+}
+
+/* An error in the middle of a run loses none of the iterations before it. */
+static void an_error_leaves_a_checkpoint(void **state)
+{
+    char experts[320], text[1200];
+    dd_distill_opts o, folder;
+    dd_distill_result r;
+    const char *const sets[] = {experts, "max_start_epoch=1", "syn_steps=2", "expert_epochs=1", NULL};
+    make_experts(*state, experts, sizeof experts);
+    snprintf(folder.out, sizeof folder.out, "%s", strchr(experts, '=') + 1);
+    options(&o, *state, "mtt", "cut short");
+    o.sets = sets;
+    o.iterations = 30;
+    o.checkpoint_every = 1000;
+    damage(&folder, "001/001.safetensors");
+    assert_int_equal(dd_distill(&r, &o), DD_EFORMAT);
+    snprintf(text, sizeof text, "the checkpoint in %s is of iteration %d", o.out, (int)r.iterations);
+    assert_true(r.iterations > 0);
+    assert_non_null(strstr(dd_last_error(), text));
+    damage(&folder, "001/001.safetensors"); /* mends it */
+    o.resume = true;
+    assert_int_equal(dd_distill(&r, &o), DD_OK);
+}
+
 /* Every third allocation in turn; the run is short, so that the sweep is. */
 static void memory_may_end_anywhere(void **state)
 {
@@ -694,6 +755,8 @@ int main(void)
         cmocka_unit_test(a_checkpoint_has_to_fit),
         cmocka_unit_test(a_limit_refuses_early_or_never),
         cmocka_unit_test(divergence_keeps_the_checkpoint),
+        cmocka_unit_test(divergence_keeps_the_set_before_it),
+        cmocka_unit_test(an_error_leaves_a_checkpoint),
         cmocka_unit_test(memory_may_end_anywhere),
     };
     return cmocka_run_group_tests(tests, make_place, clear_place);
