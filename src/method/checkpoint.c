@@ -7,12 +7,25 @@
 #include "data/safetensors.h"
 #include "method/driver_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { ITERATION, METRICS, BEST_AT, TRAIN_FOR, BEST_FOR, SKIPPED, CUT, FACTS = CUT + DD_CUTS, MOST = 16, HEX = 64 };
+enum {
+    ITERATION,
+    METRICS,
+    BEST_AT,
+    TRAIN_FOR,
+    BEST_FOR,
+    SKIPPED,
+    ROW,
+    CUT,
+    FACTS = CUT + DD_CUTS,
+    MOST = 16,
+    HEX = 64
+};
 enum { BEST_ACCURACY, LOSS_DEVIATION, STEP_DEVIATION, FIRST_LOSS, FIGURES };
 
 static void entry(dd_st_entry *e, int *n, const char *prefix, const char *name, const dd_tensor *t)
@@ -40,9 +53,8 @@ int64_t dd_checkpoint_size(const dd_driver *d)
     dd_saved own[8], part[DD_PARTS];
     const int k = d->method->saved ? d->method->saved(d->state, own) : 0, parts = dd_set_parts(d->r.syn, part);
     int64_t n = 0;
-    for (int i = 0; i < parts; i++) n += 3 * (int64_t)dd_tensor_bytes(part[i].tensor);
-    for (int i = 0; i < k; i++)
-        n += 2 * dd_shape_count(own[i].tensor->shape) * (int64_t)dd_dtype_size(own[i].tensor->dtype);
+    for (int i = 0; i < parts; i++) n += 2 * (int64_t)dd_tensor_bytes(part[i].tensor); /* it and the best */
+    for (int i = 0; i < k; i++) n += (int64_t)dd_tensor_bytes(own[i].tensor);
     return n;
 }
 
@@ -110,7 +122,7 @@ dd_status dd_checkpoint_save(dd_driver *d)
     char dir[1024], now[1024], prev[1024];
     dd_st_entry e[MOST + 1];
     char hex[HEX + 1];
-    int64_t facts[FACTS] = {d->done, 0, d->best_at, d->r.epochs, d->best_epochs, d->skipped};
+    int64_t facts[FACTS] = {d->done, 0, d->best_at, d->r.epochs, d->best_epochs, d->skipped, d->row};
     memcpy(facts + CUT, d->r.cut, sizeof d->r.cut);
     void *bytes = NULL;
     size_t size = 0;
@@ -125,12 +137,16 @@ dd_status dd_checkpoint_save(dd_driver *d)
     digest(e, n, hex);
     digest_entry(&e[n], hex);
     DD_TRY(dd_st_write(e, n + 1, &bytes, &size));
-    if (dd_exists(now) && !d->damaged) rename(now, prev); /* losing the older one of two is no failure */
+    const bool worth = !d->damaged && !d->unsure;   /* what is replaced is worth keeping as the one before */
+    if (dd_exists(now) && worth) rename(now, prev); /* losing the older one of two is no failure */
     const dd_status s = dd_write_file(now, bytes, size);
     dd_free(bytes);
     d->damaged = d->damaged && s != DD_OK;
     d->saved_at = dd_now();
-    if (s == DD_OK) d->saved = d->done;
+    if (s == DD_OK) {
+        d->saved = d->done;
+        d->unsure = d->row > 0;
+    }
     return s;
 }
 
@@ -200,9 +216,24 @@ static dd_status restore(dd_driver *d, const char *path)
     d->r.epochs = facts[TRAIN_FOR];
     d->best_epochs = facts[BEST_FOR];
     d->skipped = facts[SKIPPED];
+    d->row = facts[ROW];
+    d->unsure = d->row > 0;
     d->best_accuracy = figures[BEST_ACCURACY];
     d->first_loss = figures[FIRST_LOSS];
     return dd_record_open(d, facts[METRICS]);
+}
+
+dd_status dd_checkpoint_older(dd_driver *d, bool *found)
+{
+    char dir[1024], now[1024], prev[1024];
+    DD_TRY(paths(d, dir, now, prev, sizeof now));
+    *found = false;
+    if (!dd_exists(prev)) return DD_OK;
+    const int64_t done = d->before.done;
+    DD_TRY(restore(d, prev));
+    *found = d->done < done;
+    if (!*found) return DD_OK;
+    return rename(prev, now) == 0 ? DD_OK : dd_fail(DD_EIO, "%s: cannot be renamed: %s", prev, strerror(errno));
 }
 
 /* All of a file but its digest, which is the last of it. */

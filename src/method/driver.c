@@ -160,11 +160,18 @@ static dd_status evaluate_now(dd_driver *d)
     return keep(d, true);
 }
 
-/* What was there before the iteration becomes a checkpoint. */
+/* Between two iterations: what is there becomes a checkpoint, unless a wrong update may have led there. */
+static dd_status rest(dd_driver *d)
+{
+    DD_TRY(dd_guard_rest(d));
+    return d->done == d->saved ? DD_OK : dd_checkpoint_save(d);
+}
+
+/* In the middle of one: the same of what was there before it. */
 static dd_status stopped(dd_driver *d)
 {
     DD_TRY(dd_guard_stopped(d));
-    if (d->done > d->saved && !d->row) DD_TRY(dd_checkpoint_save(d));
+    DD_TRY(rest(d));
     return interrupted(d);
 }
 
@@ -172,9 +179,9 @@ static dd_status stopped(dd_driver *d)
 static dd_status failed(dd_driver *d, dd_status why)
 {
     char text[1000];
-    if (d->method->brief || d->done == d->saved || d->row) return why;
     snprintf(text, sizeof text, "%.999s", dd_last_error());
-    if (dd_guard_stopped(d) != DD_OK || dd_checkpoint_save(d) != DD_OK) return dd_fail(why, "%s", text);
+    if (d->method->brief) return why;
+    if (dd_guard_stopped(d) != DD_OK || rest(d) != DD_OK || !d->saved) return dd_fail(why, "%s", text);
     return dd_fail(why, "%s; the checkpoint in %s is of iteration %" PRId64 ", --resume goes on from it", text,
                    d->o.out, d->done);
 }
@@ -225,8 +232,8 @@ static dd_status iterate(dd_driver *d)
         const bool last = d->done == d->o.iterations;
         if (d->o.eval_every && (d->done % d->o.eval_every == 0 || last)) {
             const dd_status s = evaluate_now(d);
-            if (s == DD_EINTERRUPTED) return interrupted(d); /* resumes before this evaluation */
-            DD_TRY(s);
+            if (s == DD_EINTERRUPTED) return d->method->brief ? interrupted(d) : stopped(d); /* resumes before it */
+            if (s != DD_OK) return failed(d, s);
         }
         if (d->o.plan) announce(d, &plan, d->done - d->started_at, took);
         const bool go_on = dd_driver_report(d);
@@ -234,8 +241,10 @@ static dd_status iterate(dd_driver *d)
         const bool due =
             (d->done % d->o.checkpoint_every == 0 && (d->o.budget <= 0 || since > 2)) || since > LOSS_SECONDS;
         const bool sure = !d->row; /* a row without an update may turn out to begin with a wrong one */
-        if (last || (sure && (due || !go_on))) DD_TRY(dd_checkpoint_save(d));
-        if (!go_on) return interrupted(d);
+        if (go_on && (last || (due && sure))) DD_TRY(dd_checkpoint_save(d));
+        if (go_on) continue;
+        DD_TRY(rest(d));
+        return interrupted(d);
     }
     return dd_guard_end(d);
 }

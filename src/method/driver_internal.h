@@ -17,7 +17,7 @@ int dd_set_parts(dd_synset *s, dd_saved out[DD_PARTS]);
 typedef struct dd_moment {
     bool there;
     dd_tensor part[DD_PARTS + 8]; /* the set's, as dd_set_parts has them, and the method's own */
-    int64_t done, skipped, epochs;
+    int64_t done, skipped, row, epochs;
     int64_t metrics; /* bytes of metrics.jsonl */
 } dd_moment;
 
@@ -36,6 +36,7 @@ typedef struct dd_driver {
     bool made;       /* the output folder is ours, and empty so far */
     size_t kept;     /* bytes of its path that were there before */
     bool damaged;    /* the newest checkpoint could not be read, the one before it could */
+    bool unsure;     /* it was written in a row without an update */
     dd_protocol protocol;
     int64_t own_epochs; /* of the protocol, before a method has an opinion */
     char aug[DD_OPT_TEXT];
@@ -84,8 +85,10 @@ void dd_take_profile(dd_driver *d, dd_profile_table *out); /* what the backend m
 dd_status dd_guard_before(dd_driver *d);
 dd_status dd_guard_after(dd_driver *d);
 dd_status dd_guard_stopped(dd_driver *d); /* in the middle: back to before it */
+dd_status dd_guard_rest(dd_driver *d);    /* between two, in a row without an update: back to before the last one */
 /* Says how many iterations changed nothing; DD_ENUMERIC: none changed anything, so there is no set to show. */
 dd_status dd_guard_end(const dd_driver *d);
+int64_t dd_guard_size(const dd_driver *d); /* bytes that it will still take */
 void dd_guard_free(dd_driver *d);
 
 /* presets.c: d->preset and its options of the method; then what the run does otherwise, which is logged. */
@@ -119,6 +122,8 @@ dd_status dd_driver_tune(const dd_driver *d, dd_backend *b);
 bool dd_checkpoint_facts(dd_driver *d);
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
+/* The one before the newest takes its place, if it is of an iteration before the one at hand. */
+dd_status dd_checkpoint_older(dd_driver *d, bool *found);
 
 /* record.c */
 dd_status dd_record_check_names(const dd_driver *d);         /* DD_EINVAL for what JSON cannot hold */

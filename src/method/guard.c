@@ -10,12 +10,12 @@
 
 enum {
     EXPLODED = 10000, /* times the first loss: no method comes back from there */
-    ROW = 20,         /* iterations without an update in a row, where they are rare: the last update was a wrong one */
+    ROW = 50,         /* iterations without an update in a row, where they are rare: the last update was a wrong one */
     MOST_ROW = 100    /* where they are not */
 };
 static const float most_pixel = 1e6f, most_rate = 1e3f, least_rate = 1e-12f;
 
-static int all_parts(dd_driver *d, dd_saved out[DD_PARTS + 8])
+static int all_parts(const dd_driver *d, dd_saved out[DD_PARTS + 8])
 {
     const int n = dd_set_parts(d->r.syn, out);
     return n + (d->method->saved ? d->method->saved(d->state, out + n) : 0);
@@ -48,6 +48,7 @@ dd_status dd_guard_before(dd_driver *d)
     d->before.there = true;
     d->before.done = d->done;
     d->before.skipped = d->skipped;
+    d->before.row = d->row;
     d->before.epochs = d->r.epochs;
     d->before.metrics = dd_record_length(d);
     return DD_OK;
@@ -60,13 +61,33 @@ static dd_status go_back(dd_driver *d, const dd_moment *m)
     for (int i = 0; i < n; i++) DD_TRY(dd_tensor_copy(part[i].tensor, &m->part[i]));
     d->done = m->done;
     d->skipped = m->skipped;
+    d->row = m->row;
     d->r.epochs = m->epochs;
-    return DD_OK;
+    d->unsure = d->unsure || d->saved > d->done; /* a checkpoint of what is left is not kept as the one before */
+    if (d->best_at > d->done) {
+        d->best_accuracy = -1;
+        d->best_at = 0;
+    }
+    return dd_record_open(d, m->metrics);
 }
 
 dd_status dd_guard_stopped(dd_driver *d)
 {
     return d->before.there ? go_back(d, &d->before) : DD_OK; /* the iteration of a brief method changed nothing */
+}
+
+dd_status dd_guard_rest(dd_driver *d)
+{
+    return d->row && d->good.there ? go_back(d, &d->good) : DD_OK;
+}
+
+int64_t dd_guard_size(const dd_driver *d)
+{
+    dd_saved part[DD_PARTS + 8];
+    const int n = d->method->brief || d->before.part[0].data ? 0 : all_parts(d, part);
+    int64_t bytes = 0;
+    for (int i = 0; i < n; i++) bytes += 2 * (int64_t)dd_tensor_bytes(part[i].tensor);
+    return bytes;
 }
 
 void dd_guard_free(dd_driver *d)
@@ -120,35 +141,35 @@ static bool wrong_set(const dd_driver *d, char *why, size_t size)
         magnitudes(part[i].tensor, &least, &most);
         const bool large = !(most <= (rate ? most_rate : most_pixel));
         if (!large && (!rate || least >= least_rate)) continue;
-        snprintf(why, size, "%s is %.3g",
-                 rate ? "a step size"
-                 : i  ? "a label"
-                      : "a pixel",
-                 (double)(large ? most : least));
+        const char *what = i ? "a label" : "a pixel";
+        snprintf(why, size, "%s is %.3g", rate ? "a step size" : what, (double)(large ? most : least));
         return true;
     }
     return false;
 }
 
-/* Back to a state that was good, which becomes the checkpoint and the set; of a brief method to the last checkpoint. */
+/* Back to a state that was good, which becomes the checkpoint and the set. Where none is in memory, since the method is
+ * brief or the run went on with a wrong state, that of a checkpoint: the last one, or the one before that state. */
 static dd_status diverged(dd_driver *d, const char *why, const dd_moment *to)
 {
     const int64_t at = d->done;
     const char *rates = d->method->rates ? d->method->rates : "lr_img";
-    bool found = to->there;
+    bool found = false;
     dd_str json = {0};
-    if (found) {
+    if (!to->there && !d->method->brief) DD_TRY(dd_checkpoint_older(d, &found));
+    if (!to->there && d->method->brief) DD_TRY(dd_checkpoint_load(d, &found));
+    if (!found && !to->there) to = &d->before; /* there is no better one */
+    if (!found && to->there) {
         DD_TRY(go_back(d, to));
-        DD_TRY(dd_record_open(d, to->metrics));
         DD_TRY(dd_checkpoint_save(d));
-    } else {
-        DD_TRY(dd_checkpoint_load(d, &found));
+        found = true;
     }
     if (!found)
         return dd_fail(DD_ENUMERIC,
                        "after iteration %" PRId64 " %s, and no checkpoint was written yet: try a smaller %s in another "
                        "folder",
                        at, why, rates);
+    d->best_accuracy = -1; /* the set is the one to go on from, not the best */
     dd_status s = dd_record_set(d, &json);
     if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
     dd_str_free(&json);
@@ -159,20 +180,13 @@ static dd_status diverged(dd_driver *d, const char *why, const dd_moment *to)
                    at, why, d->o.out, d->done, rates);
 }
 
-/* What was evaluated as the best set was good, whatever came of it later. */
-static const dd_moment *last_good(const dd_driver *d)
-{
-    const bool best_is_later = d->best_accuracy >= 0 && d->best_at > d->good.done;
-    return d->good.there && !best_is_later ? &d->good : &d->before;
-}
-
 dd_status dd_guard_after(dd_driver *d)
 {
     char why[128];
     d->row = d->r.skipped ? d->row + 1 : 0;
     d->skipped += d->r.skipped;
     if (!d->r.skipped && d->done - d->skipped == 1) d->first_loss = d->r.loss;
-    if (wrong_loss(d, why, sizeof why)) return diverged(d, why, last_good(d));
+    if (wrong_loss(d, why, sizeof why)) return diverged(d, why, &d->good);
     if (!d->r.skipped && wrong_set(d, why, sizeof why)) return diverged(d, why, &d->before);
     return d->row == MOST_ROW ? dd_guard_end(d) : DD_OK;
 }

@@ -393,10 +393,12 @@ static void tell_of_cut(const dd_driver *d, bool resumed, const int64_t *before)
 static dd_status writing_fits(const dd_driver *d)
 {
     const double mib = 1 << 20;
-    const int64_t writing = dd_checkpoint_size(d), needs = dd_memory_held() + writing + DD_MEMORY_REST;
+    const int64_t writing = dd_checkpoint_size(d) + dd_guard_size(d),
+                  needs = dd_memory_held() + writing + DD_MEMORY_REST;
     if (!d->o.memory_limit || needs <= d->o.memory_limit) return DD_OK;
     return dd_fail(DD_ENOMEM,
-                   "a checkpoint takes %.1f MiB as it is written, %.1f MiB with all that is held then, and the memory "
+                   "a checkpoint takes %.1f MiB as it is written, with the states to go back to, %.1f MiB with all "
+                   "that is held then, and the memory "
                    "limit is %.1f MiB: give %.0fM at least",
                    (double)writing / mib, (double)needs / mib, (double)d->o.memory_limit / mib,
                    ceil((double)needs / mib));

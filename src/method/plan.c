@@ -212,7 +212,7 @@ dd_status dd_plan_fits(dd_driver *d)
 {
     char why[300];
     if (!d->o.memory_limit) return DD_OK;
-    d->reserve = 4 * (int64_t)dd_tensor_bytes(&d->r.syn->images); /* a checkpoint as it is written */
+    d->reserve = 6 * (int64_t)dd_tensor_bytes(&d->r.syn->images); /* states to go back to, a checkpoint being written */
     if (!d->o.eval_repeats && !d->o.eval_every) return DD_OK;
     const dd_status s = try_evaluation(d);
     if (s != DD_ENOMEM) return s;
@@ -234,7 +234,7 @@ static int64_t selections(const dd_driver *d)
 /* Resident memory of the run: what it was so far, or with what will be held later. */
 static int64_t peak(dd_driver *d)
 {
-    const int64_t writing = dd_memory_held() + dd_checkpoint_size(d),
+    const int64_t writing = dd_memory_held() + dd_checkpoint_size(d) + dd_guard_size(d),
                   random = d->most_evaluating ? d->most_evaluating + random_room(d) : 0;
     watch(d);
     const int64_t later = (writing > random ? writing : random) - d->most;

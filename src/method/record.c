@@ -269,6 +269,11 @@ dd_status dd_record_run(const dd_driver *d, dd_str *out)
     return finished(out);
 }
 
+static off_t to_end(FILE *f)
+{
+    return fseeko(f, 0, SEEK_END) == 0 ? ftello(f) : -1;
+}
+
 dd_status dd_record_open(dd_driver *d, int64_t length)
 {
     char path[1024];
@@ -276,7 +281,7 @@ dd_status dd_record_open(dd_driver *d, int64_t length)
     if (d->metrics) fclose(d->metrics);
     d->metrics = fopen(path, "ab");
     if (!d->metrics) return dd_fail(DD_EIO, "%s: cannot be written: %s", path, strerror(errno));
-    const off_t size = fseeko(d->metrics, 0, SEEK_END) == 0 ? ftello(d->metrics) : -1;
+    const off_t size = to_end(d->metrics);
     if (size >= 0 && size < (off_t)length) {
         char line[1200];
         snprintf(line, sizeof line, "%s has %jd bytes where the checkpoint knew %" PRId64 "; lines are missing in it",
@@ -287,6 +292,7 @@ dd_status dd_record_open(dd_driver *d, int64_t length)
     /* lines after the checkpoint will be written again */
     if (ftruncate(fileno(d->metrics), (off_t)length) != 0)
         return dd_fail(DD_EIO, "%s: cannot be cut to %" PRId64 " bytes: %s", path, length, strerror(errno));
+    to_end(d->metrics); /* it would tell the old length until something is written */
     return DD_OK;
 }
 

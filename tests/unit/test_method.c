@@ -80,6 +80,19 @@ static bool file_holds(const dd_distill_opts *o, const char *name, const char *t
     return there;
 }
 
+static int64_t count_lines(const dd_distill_opts *o, const char *name)
+{
+    char path[600];
+    void *bytes;
+    size_t n;
+    int64_t lines = 0;
+    dd_path_join(path, sizeof path, o->out, name);
+    assert_int_equal(dd_read_file(path, SIZE_MAX / 2, &bytes, &n), DD_OK);
+    for (size_t i = 0; i < n; i++) lines += ((const char *)bytes)[i] == '\n';
+    dd_free(bytes);
+    return lines;
+}
+
 static void damage(const dd_distill_opts *o, const char *name)
 {
     char path[600];
@@ -662,8 +675,8 @@ static void divergence_keeps_the_set_before_it(void **state)
     const struct {
         const char *method, *net, *const *sets, *says;
         float least, most; /* of a step size of the set that stays */
-    } run[] = {{"mtt", "convnet:depth=1,width=8", step, "20 in a row had made no update", 0.009f, 0.011f},
-               {"mtt", "convnet:depth=1,width=8", labels, "20 in a row had made no update", 0.009f, 0.011f},
+    } run[] = {{"mtt", "convnet:depth=1,width=8", step, "50 in a row had made no update", 0.009f, 0.011f},
+               {"mtt", "convnet:depth=1,width=8", labels, "50 in a row had made no update", 0.009f, 0.011f},
                {"dm", "convnet:depth=1,width=8,norm=none", wild, "a pixel is", 0, 0},
                {"dd", "mlp", nothing, "a step size is", 0.019f, 0.021f}};
     make_experts(*state, experts, sizeof experts);
@@ -681,10 +694,47 @@ static void divergence_keeps_the_set_before_it(void **state)
         for (int64_t k = 0; k < dd_shape_count(s->images.shape); k++) assert_true(fabsf(dd_f32(&s->images)[k]) < 100);
         if (run[i].most > 0) assert_true(dd_f32(&s->lr)[0] > run[i].least && dd_f32(&s->lr)[0] < run[i].most);
         dd_synset_free(s);
+        assert_int_equal(count_lines(&o, "metrics.jsonl"), r.iterations);
+        assert_true(file_holds(&o, "set.json", "\"selected_on\": \"last iteration\""));
         o.resume = true; /* and the run goes on from there, to the same end */
         assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
         assert_non_null(strstr(dd_last_error(), run[i].says));
+        assert_int_equal(count_lines(&o, "metrics.jsonl"), r.iterations);
     }
+}
+
+/* The same where it is stopped, or killed, among the iterations without an update, and sets are judged on the way. */
+static void divergence_is_seen_by_a_resumed_run(void **state)
+{
+    char experts[320];
+    dd_distill_opts o;
+    dd_distill_result r;
+    dd_synset *s;
+    int64_t at;
+    const char *const sets[] = {experts, "max_start_epoch=2", "syn_steps=3", "lr_lr=0.02", NULL};
+    const int64_t stops[] = {2, 20};
+    make_experts(*state, experts, sizeof experts);
+    options(&o, *state, "mtt", "stopped");
+    o.sets = sets;
+    o.iterations = 80;
+    o.checkpoint_every = 1;
+    o.eval_every = 5;
+    o.eval_epochs = 1;
+    o.progress = stop_at;
+    o.self = &at;
+    for (size_t i = 0; i < DD_LEN(stops); i++) {
+        at = stops[i];
+        assert_int_equal(dd_distill(&r, &o), DD_EINTERRUPTED);
+        o.resume = true;
+    }
+    o.progress = NULL;
+    assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+    assert_non_null(strstr(dd_last_error(), "50 in a row had made no update"));
+    assert_int_equal(dd_synset_load(&s, o.out), DD_OK);
+    assert_true(dd_f32(&s->lr)[0] > 0.009f && dd_f32(&s->lr)[0] < 0.011f);
+    assert_true(file_holds(&o, "set.json", "\"selected_on\": \"last iteration\""));
+    assert_int_equal(count_lines(&o, "metrics.jsonl"), r.iterations);
+    dd_synset_free(s);
 }
 
 /* An error in the middle of a run loses none of the iterations before it. */
@@ -756,6 +806,7 @@ int main(void)
         cmocka_unit_test(a_limit_refuses_early_or_never),
         cmocka_unit_test(divergence_keeps_the_checkpoint),
         cmocka_unit_test(divergence_keeps_the_set_before_it),
+        cmocka_unit_test(divergence_is_seen_by_a_resumed_run),
         cmocka_unit_test(an_error_leaves_a_checkpoint),
         cmocka_unit_test(memory_may_end_anywhere),
     };
