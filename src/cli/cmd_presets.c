@@ -32,6 +32,21 @@ static void print_json(const dd_preset *p, int64_t iterations, bool first)
     member("source", p->source, "}");
 }
 
+/* Whether it is the one named, or begins by that: whole words between slashes. */
+static bool named(const dd_preset *p, const char *name)
+{
+    const size_t n = strlen(name);
+    return strncmp(p->name, name, n) == 0 && (p->name[n] == 0 || p->name[n] == '/');
+}
+
+static dd_status find(const char *name)
+{
+    const dd_preset *p;
+    for (int i = 0; i < dd_preset_count(); i++)
+        if (named(dd_preset_at(i), name)) return DD_OK;
+    return dd_preset_find(&p, name); /* says what is near */
+}
+
 static void print_row(const dd_preset *p, int64_t iterations)
 {
     const int n = printf("%-25s %6lld  %4.1f +- %g  ", p->name, (long long)iterations, p->expected, p->tolerance);
@@ -43,19 +58,27 @@ dd_status dd_cmd_presets(const dd_command *c, int argc, char **argv)
     flags f;
     dd_parsed p;
     memset(&f, 0, sizeof f);
-    DD_TRY(dd_cli_parse(c, &f, &p, 0, false, argc, argv));
+    DD_TRY(dd_cli_parse(c, &f, &p, 1, true, argc, argv));
+    const char *name = p.nargs ? p.args[0] : NULL;
+    if (name) DD_TRY(find(name));
+    bool first = true;
     if (f.json)
         putchar('[');
     else
         printf("%-25s %6s  %-10s %s\n", "preset", "iter.", "expected %", "source");
     for (int i = 0; i < dd_preset_count(); i++) {
         dd_distill_opts o;
+        if (name && !named(dd_preset_at(i), name)) continue;
         DD_TRY(dd_distill_defaults(&o));
         DD_TRY(dd_distill_preset(&o, dd_preset_at(i)->name));
         if (f.json)
-            print_json(dd_preset_at(i), o.iterations, i == 0);
+            print_json(dd_preset_at(i), o.iterations, first);
         else
             print_row(dd_preset_at(i), o.iterations);
+        if (!f.json && name && strcmp(dd_preset_at(i)->name, name) == 0) {
+            dd_wrap(stdout, dd_preset_at(i)->settings, 2, printf("  normalise=%s", dd_preset_at(i)->normalise));
+        }
+        first = false;
     }
     if (f.json) puts("]");
     return DD_OK;

@@ -155,11 +155,13 @@ static const dd_command commands[] = {
      dd_methods_flags,
      dd_cmd_methods},
     {"presets",
-     "",
+     "[NAME]",
      "list the published settings",
      "Lists the settings of papers that distill --preset takes, with their iterations, the test accuracy that they are "
-     "published to reach and where both come from. --json shows the settings themselves.",
-     {{"attar presets", "for people"},
+     "published to reach and where both come from. NAME is one of them, whose settings are shown too, or how some "
+     "begin: "
+     "dsa, dsa/cifar10.",
+     {{"attar presets mtt", "those of MTT"},
       {"attar distill --preset dm/mnist/10 --budget 1h --out runs/dm10", "as published, as far as an hour goes"}},
      dd_presets_flags,
      dd_cmd_presets},

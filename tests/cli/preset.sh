@@ -6,6 +6,9 @@
 small="--data digits --net convnet:depth=1,width=8 --eval-repeats 2 --eval-epochs 3 --threads 1"
 works 'dsa/cifar10/10 ' presets
 works 'remembered' presets
+works 'normalise=zca-mtt method=mtt ' presets mtt/cifar10/1
+works '"name": "ld/mnist/10"' presets ld --json
+expect 6 'did you mean "dsa/cifar10' presets dsa/cifa10
 works '"settings": "method=mtt data=cifar10 ipc=1 iterations=5000' presets --json
 expect 6 'did you mean "dsa/cifar10/10"' distill --preset dsa/cifa10/10 --out x
 "$ATTAR" distill --preset mtt/cifar10/50 $small --iterations 1 --out x 2>err && fail 'mtt without experts'
