@@ -71,7 +71,11 @@ enum {
 };
 
 /* The slot is a carried value: written once, by nobody through another name. */
-bool dd_slot_carried(const dd_compiled *c, int slot);
+static inline bool dd_slot_carried(const dd_compiled *c, int slot)
+{
+    const dd_slot *s = &c->slot[slot];
+    return (s->kind == DD_SLOT_INPUT || s->kind == DD_SLOT_OUTPUT) && c->binding[s->binding].carried;
+}
 
 /* Fills *c, to be released with dd_compiled_free in any case; b says what its kernels can take. The graph's first
  * error, DD_EINVAL, DD_ENOMEM. */

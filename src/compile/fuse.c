@@ -15,11 +15,6 @@
 
 #include <string.h>
 
-dd_status dd_fuse_no_memory(const dd_fuser *f)
-{
-    return dd_fail(DD_ENOMEM, "out of memory while joining %zu instructions", f->c->nstep);
-}
-
 static dd_status push(dd_fuser *f, const dd_command *k)
 {
     if (dd_grow((void **)&f->out, &f->out_cap, f->nout + 1, sizeof *f->out) != DD_OK) return dd_fuse_no_memory(f);

@@ -31,7 +31,10 @@ typedef struct dd_fuser {
     size_t nout, out_cap;
 } dd_fuser;
 
-dd_status dd_fuse_no_memory(const dd_fuser *f);
+static inline dd_status dd_fuse_no_memory(const dd_fuser *f)
+{
+    return dd_fail(DD_ENOMEM, "out of memory while joining %zu instructions", f->c->nstep);
+}
 
 /* fuse_rows.c */
 bool dd_rows_reduction(const dd_command *k);

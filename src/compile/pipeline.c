@@ -66,12 +66,6 @@ dd_status dd_compile_graph(dd_compiled *c, const dd_graph *g, dd_backend *b, uns
     return status;
 }
 
-bool dd_slot_carried(const dd_compiled *c, int slot)
-{
-    const dd_slot *s = &c->slot[slot];
-    return (s->kind == DD_SLOT_INPUT || s->kind == DD_SLOT_OUTPUT) && c->binding[s->binding].carried;
-}
-
 void dd_compiled_free(dd_compiled *c)
 {
     dd_free(c->step);
