@@ -274,7 +274,7 @@ def outcome(case, arrays, dtype, args):
 
 def check(case, args):
     """The worst relative error of loss and gradients against float64: attar's, and PyTorch's own in float32."""
-    arrays, ours = read_tensors(args.check[0]), read_tensors(args.check[1])
+    arrays, ours = numbers(case) | read_tensors(args.check[0]), read_tensors(args.check[1])
     exact, single = (outcome(case, arrays, dtype, args) for dtype in (torch.float64, torch.float32))
     off = lambda a: max(float((a(k).double().flatten() - v.flatten()).norm() / v.norm()) for k, v in exact.items())
     return {"error": off(lambda k: torch.tensor(np.array(ours[k]))), "torch": off(lambda k: single[k])}
