@@ -230,7 +230,7 @@ dd_status dd_checkpoint_older(dd_driver *d, bool *found)
     *found = false;
     if (!dd_exists(prev)) return DD_OK;
     const int64_t done = d->before.done;
-    DD_TRY(restore(d, prev));
+    if (restore(d, prev) != DD_OK) return DD_OK; /* a damaged one is none */
     *found = d->done < done;
     if (!*found) return DD_OK;
     return rename(prev, now) == 0 ? DD_OK : dd_fail(DD_EIO, "%s: cannot be renamed: %s", prev, strerror(errno));

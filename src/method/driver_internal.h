@@ -122,7 +122,8 @@ dd_status dd_driver_tune(const dd_driver *d, dd_backend *b);
 bool dd_checkpoint_facts(dd_driver *d);
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
-/* The one before the newest takes its place, if it is of an iteration before the one at hand. */
+/* The one before the newest takes its place, if it can be read and is of an iteration before the one at hand; what was
+ * read of another is left in the run. */
 dd_status dd_checkpoint_older(dd_driver *d, bool *found);
 
 /* record.c */

@@ -737,6 +737,31 @@ static void divergence_is_seen_by_a_resumed_run(void **state)
     dd_synset_free(s);
 }
 
+/* The older checkpoint, to which such a run would go back, may be damaged: the run ends by its own sentence. */
+static void divergence_survives_a_damaged_checkpoint(void **state)
+{
+    char experts[320];
+    dd_distill_opts o;
+    dd_distill_result r;
+    int64_t at;
+    const char *const sets[] = {experts, "max_start_epoch=2", "syn_steps=3", "lr_lr=0.02", NULL};
+    make_experts(*state, experts, sizeof experts);
+    options(&o, *state, "mtt", "damaged older");
+    o.sets = sets;
+    o.iterations = 80;
+    o.checkpoint_every = 1;
+    o.progress = stop_at;
+    o.self = &at;
+    for (at = 1; at <= 2; at++) {
+        assert_int_equal(dd_distill(&r, &o), DD_EINTERRUPTED);
+        o.resume = true;
+    }
+    o.progress = NULL;
+    damage(&o, "checkpoint/state.prev.safetensors");
+    assert_int_equal(dd_distill(&r, &o), DD_ENUMERIC);
+    assert_non_null(strstr(dd_last_error(), "50 in a row had made no update"));
+}
+
 /* An error in the middle of a run loses none of the iterations before it. */
 static void an_error_leaves_a_checkpoint(void **state)
 {
@@ -807,6 +832,7 @@ int main(void)
         cmocka_unit_test(divergence_keeps_the_checkpoint),
         cmocka_unit_test(divergence_keeps_the_set_before_it),
         cmocka_unit_test(divergence_is_seen_by_a_resumed_run),
+        cmocka_unit_test(divergence_survives_a_damaged_checkpoint),
         cmocka_unit_test(an_error_leaves_a_checkpoint),
         cmocka_unit_test(memory_may_end_anywhere),
     };
