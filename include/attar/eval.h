@@ -26,7 +26,7 @@ typedef struct dd_protocol {
      * rate rates[i] on the images i mod ipc of every class, in order, from the network `start` [P] or a fresh one. Both
      * are borrowed. */
     const dd_tensor *rates, *start;
-    /* Half the squared error to regression targets times `scale`, and a network without normalisation. */
+    /* Half the squared error to regression targets times `scale`, and a network of batch norm goes without. */
     bool squared;
     double scale;   /* 1 */
     int64_t warmup; /* > 0: the learning rate rises over so many steps and falls to a hundredth along a cosine */
@@ -51,11 +51,11 @@ int64_t dd_protocol_span(const dd_protocol *p);
  * rate. "steps": a step for each learning rate that the set holds, without momentum or weight decay. "adam": Adam, lr
  * 0.001, batches of 50, as many epochs as the method found best, else 300. "krr": kernel ridge regression, with the
  * kernel FC-1 until another is put there; the same on every repeat. "frepo": as FRePo's sets are judged:
- * squared error, Adam at 0.0003 with warm-up and cosine, 1000 steps for 10 images, 2000 for 100, 5000 up to 500, 10,000
- * up to 1000, 40,000 beyond, batches of 500, without norm, with their own ranges of augmentation. "rfad": as
+ * squared error, Adam at 0.0003 with warm-up and cosine, 1000 steps for 10 images, 2000 for 100, 5000 up to 500 but 20,000 for 200, 10,000
+ * up to 1000, 40,000 beyond, batches of 500, no batch norm, with their own ranges of augmentation. "rfad": as
  * RFAD's sets are judged: squared error, SGD with momentum 0.9 on the whole set at once, of a centred network; targets
- * times 8 and lr 0.001 for an image a class (weight decay 0.001 on mnist), times 2 and 0.001 up to ten, 0.01 beyond; of
- * 100 classes lr 0.1. 2000 steps; RFAD has up to 20,000 and ends early, how is not known. d and net may be NULL: of
+ * times 8 and lr 0.001 for an image a class, and whatever their number on mnist, with weight decay 0.001; else times 2
+ * and 0.001 up to ten, 0.01 beyond; of 100 classes lr 0.1. 2000 steps; RFAD has up to 20,000 and ends early, how is not known. d and net may be NULL: of
  * neither kind. DD_ENOTFOUND names the nearest right name.
  *
  * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen
@@ -76,6 +76,8 @@ typedef struct dd_eval_result {
     double seconds;      /* wall time */
     double train_loss;   /* last epoch's, mean over networks */
     bool kernel;         /* of a regression by kernel: no networks, and the same each time on the same images */
+    double ridge;        /* what that took: the protocol's, or more where its matrix had no factor; else 0 */
+    char net[DD_OPT_TEXT]; /* the network trained, as its whole specification; else "" */
 } dd_eval_result;
 
 /* Trains `repeats` (1..64) fresh networks on m images and hard or soft labels and tests each on items of `split`.
@@ -94,8 +96,9 @@ dd_status dd_evaluate_random(dd_eval_result *out, dd_backend *b, const char *net
 /* The kernel matrix between the images of x and of y, or of x with itself where y is NULL, in the file `to` as tensor
  * "kernel", whose shape is put into *shape; x and y are folders of sets or safetensors files with "images", F32
  * [N,C,H,W]. spec: see kernel.h; wide: computed in float64, else in float32; memory: bytes that pairs of images may
- * take at once, 0: any. DD_EINVAL: images of two sizes, or a file that is read; DD_EFORMAT, DD_EIO, errors of
- * dd_kernel_open. */
+ * take at once, 0: any. DD_EINVAL: images of two sizes or, of two sets, two normalisations,
+ * or a file that is read; DD_ENUMERIC: an image or the matrix is not finite; DD_EFORMAT, DD_EIO, before the work where
+ * `to` cannot be written, errors of dd_kernel_open. */
 dd_status dd_kernel_write(dd_backend *b, const char *spec, const char *x, const char *y, const char *to, bool wide,
                           int64_t memory, dd_shape *shape);
 

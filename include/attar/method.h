@@ -62,6 +62,7 @@ typedef struct dd_distill_opts {
     double budget;               /* seconds for everything, by fewer iterations; 0: any. Not asked of a run resumed */
     char net[DD_OPT_TEXT];       /* "auto": the method's, else "convnet" */
     char init[DD_OPT_TEXT];      /* "auto": the method's | "real" | "noise" | "herding" | "kcenter" | "kmeans" */
+    char init_from[DD_OPT_TEXT]; /* folder of a set whose images are the first ones, in place of init; "": none */
     char aug[DD_OPT_TEXT];       /* "auto": the method's, else the DSA list of the data set */
     char labels[DD_OPT_TEXT];    /* "auto": the method's | "hard" | "soft": a trained network's | "learned" */
     int64_t eval_every;          /* iterations; 0: only at the end */

@@ -30,6 +30,7 @@ const char *dd_backend_blas_core(void);
  * refused with DD_ENOMEM when it is compiled. The programs of a backend share what lies between their inputs and
  * outputs. 0: any. */
 void dd_backend_limit(dd_backend *b, int64_t bytes);
+bool dd_backend_limited(const dd_backend *b);
 /* From now on the kernel of a convolution is chosen by measurement, once for a shape and number of threads, and what
  * was measured is kept in the file at `path`, whose folder exists; a file of another processor or build is begun anew.
  * NULL: by rules that look at the shape alone. Programs that are compiled stay as they are. DD_EUNSUPPORTED: this

@@ -53,6 +53,11 @@ void dd_backend_limit(dd_backend *b, int64_t bytes)
     b->limit = bytes;
 }
 
+bool dd_backend_limited(const dd_backend *b)
+{
+    return b->limit > 0;
+}
+
 const char *dd_backend_name(const dd_backend *b)
 {
     return b->name;

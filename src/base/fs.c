@@ -130,13 +130,19 @@ static dd_status write_through(const char *path, const char *p, size_t size)
     return s;
 }
 
+static dd_status open_temporary(const char *path, char tmp[PATH_MAX], int *fd)
+{
+    const int len = snprintf(tmp, PATH_MAX, "%s.tmp.%ld", path, (long)getpid());
+    if (len < 0 || len >= PATH_MAX) return dd_fail(DD_EINVAL, "path is too long: %s", path);
+    *fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return *fd < 0 ? dd_fail(DD_EIO, "%s: cannot be written: %s", path, strerror(errno)) : DD_OK;
+}
+
 static dd_status replace(const char *path, const void *data, size_t size)
 {
     char tmp[PATH_MAX];
-    const int len = snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long)getpid());
-    if (len < 0 || (size_t)len >= sizeof tmp) return dd_fail(DD_EINVAL, "path is too long: %s", path);
-    const int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return dd_fail(DD_EIO, "%s: cannot be written: %s", path, strerror(errno));
+    int fd;
+    DD_TRY(open_temporary(path, tmp, &fd));
     dd_status s = write_all(fd, path, data, size);
     if (close(fd) != 0 && s == DD_OK) s = dd_fail(DD_EIO, "%s: closing failed: %s", path, strerror(errno));
     if (s == DD_OK && rename(tmp, path) != 0) s = dd_fail(DD_EIO, "%s: rename failed: %s", path, strerror(errno));
@@ -147,14 +153,39 @@ static dd_status replace(const char *path, const void *data, size_t size)
     return s;
 }
 
-dd_status dd_write_file(const char *path, const void *data, size_t size)
+/* What will be replaced, or NULL: the path is written to as it is. */
+static dd_status find_target(const char *path, char real[PATH_MAX], const char **target)
 {
     struct stat is;
-    char real[PATH_MAX];
-    if (stat(path, &is) != 0) return replace(path, data, size);
+    *target = path;
+    if (stat(path, &is) != 0) return DD_OK;
     if (S_ISDIR(is.st_mode)) return dd_fail(DD_EIO, "%s: is a folder, not a file", path);
-    if (!S_ISREG(is.st_mode)) return write_through(path, data, size);
-    return replace(realpath(path, real) ? real : path, data, size);
+    if (!S_ISREG(is.st_mode))
+        *target = NULL;
+    else if (realpath(path, real))
+        *target = real;
+    return DD_OK;
+}
+
+dd_status dd_write_file(const char *path, const void *data, size_t size)
+{
+    char real[PATH_MAX];
+    const char *target;
+    DD_TRY(find_target(path, real, &target));
+    return target ? replace(target, data, size) : write_through(path, data, size);
+}
+
+dd_status dd_check_writable(const char *path)
+{
+    char real[PATH_MAX], tmp[PATH_MAX];
+    const char *target;
+    int fd;
+    DD_TRY(find_target(path, real, &target));
+    if (!target) return DD_OK;
+    DD_TRY(open_temporary(target, tmp, &fd));
+    close(fd);
+    unlink(tmp);
+    return DD_OK;
 }
 
 void dd_remove_file(const char *path)

@@ -16,6 +16,8 @@ void dd_unmap_file(const void *data, size_t size); /* NULL: nothing */
  * temporary file is gone; the message gives the system's reason ("No space left on device"). A symbolic link stays, and
  * the file it leads to is replaced; a device or pipe is written to as it is. DD_EIO. */
 dd_status dd_write_file(const char *path, const void *data, size_t size);
+/* Before hours of work: whether dd_write_file could begin now. Leaves nothing behind. DD_EIO. */
+dd_status dd_check_writable(const char *path);
 /* Removes a file; nothing happens if it is not there. */
 void dd_remove_file(const char *path);
 /* Both exist and are one file, whatever they are called. */

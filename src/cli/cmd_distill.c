@@ -35,6 +35,8 @@ const dd_option dd_distill_flags[] = {
      "NAME or NAME:KEY=VALUE,...; attar nets lists them; auto is the method's own"},
     {"init", DD_OPT_CHOICE, AT(d.init), "auto", 0, 0, "auto|real|noise|herding|kcenter|kmeans",
      "what the images start as; auto is the method's own choice"},
+    {"init-from", DD_OPT_STRING, AT(d.init_from), "", 0, 0, "DIR",
+     "a set whose images they start as, in place of init; its labels are left behind"},
     {"aug", DD_OPT_STRING, AT(d.aug), "auto", 0, 0, "LIST",
      "differentiable augmentation, such as color_crop_cutout, or none; auto fits the method and the data set"},
     {"eval-every", DD_OPT_INT, AT(d.eval_every), "0", 0, 1e9, NULL,

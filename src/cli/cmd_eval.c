@@ -11,6 +11,7 @@ typedef struct flags {
     dd_cli_machine machine;
     char net[DD_OPT_TEXT], protocol[DD_OPT_TEXT], data[DD_OPT_TEXT], kernel[DD_OPT_TEXT];
     int64_t repeats, epochs, seed;
+    double ridge;
     bool baselines, json;
 } flags;
 
@@ -22,6 +23,8 @@ const dd_option dd_eval_flags[] = {
      "how they are trained, or krr: regression by kernel; as recorded unless given"},
     {"kernel", DD_OPT_STRING, AT(kernel), "", 0, 0, "SPEC",
      "kernel of protocol krr, such as fc:depth=1; as recorded unless given"},
+    {"ridge", DD_OPT_REAL, AT(ridge), "-1", -1, 1e6, NULL,
+     "its regulariser, relative to the mean of the kernel's diagonal; -1: as recorded, else 1e-6"},
     {"epochs", DD_OPT_INT, AT(epochs), "-1", -1, 1e6, NULL, "their epochs; -1: as recorded, else the protocol's"},
     {"data", DD_OPT_STRING, AT(data), "", 0, 0, "NAME|PATH", "the real data; the recorded set unless given"},
     DD_CLI_DIR_ROW(flags, from),
@@ -105,6 +108,12 @@ static dd_status check_match(const dd_synset *s, const dd_dataset *d)
     return DD_OK;
 }
 
+static bool recorded_at(const dd_synset *s, const char *key)
+{
+    char text[DD_OPT_TEXT];
+    return dd_synset_fact(s, key, text, sizeof text) == DD_OK;
+}
+
 static bool recorded_as(const dd_synset *s, const char *key, const char *what)
 {
     char text[DD_OPT_TEXT];
@@ -164,16 +173,28 @@ static dd_status check_protocol(job *j, const flags *f, const char *dir)
     return DD_OK;
 }
 
-/* The kernel of protocol krr, if it is that, and its regulariser. */
+/* The kernel of protocol krr, if it is that, and its regulariser: as the set was judged, else as it was made. */
 static dd_status find_kernel(job *j, flags *f)
 {
     dd_kernel *k;
+    if (!j->protocol.kernel[0] && (f->kernel[0] || f->ridge >= 0))
+        return dd_fail(DD_EINVAL, "--kernel and --ridge are for --protocol krr, this is protocol %s, which trains networks",
+                       f->protocol);
     if (!j->protocol.kernel[0]) return DD_OK;
-    (void)recall_real(j->set, "protocol.ridge", &j->protocol.ridge);
-    recall(j->set, f->kernel, "protocol.kernel", j->protocol.kernel);
+    const char *from = recorded_at(j->set, "protocol.kernel") ? "protocol" : "method_options";
+    char key[2][64];
+    snprintf(key[0], sizeof key[0], "%s.kernel", from);
+    snprintf(key[1], sizeof key[1], "%s.ridge", from);
+    if (f->ridge >= 0)
+        j->protocol.ridge = f->ridge;
+    else if (recorded_at(j->set, key[0]))
+        (void)recall_real(j->set, key[1], &j->protocol.ridge);
+    recall(j->set, f->kernel, key[0], j->protocol.kernel);
     DD_TRY(dd_kernel_open(&k, f->kernel, (dd_image){j->data->c, j->data->h, j->data->w}));
     snprintf(j->protocol.kernel, sizeof j->protocol.kernel, "%s", dd_kernel_spec(k));
-    j->alike = recorded_as(j->set, "protocol.kernel", j->protocol.kernel);
+    double then;
+    j->alike = recorded_as(j->set, "protocol.kernel", j->protocol.kernel) &&
+               recall_real(j->set, "protocol.ridge", &then) && then == j->protocol.ridge;
     dd_kernel_close(k);
     return DD_OK;
 }
@@ -234,21 +255,29 @@ static void print_row(const char *name, double mean, double std)
     printf("%-24s %16s\n", name, text);
 }
 
-static void print_table(const job *j, const flags *f)
+static void print_judge(const job *j)
+{
+    const dd_eval_result *r = &j->result;
+    if (!r->kernel) {
+        printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
+               "%.1f s\n",
+               j->data->name, (long long)r->repeats, r->repeats == 1 ? "" : "s", r->net, j->protocol.name,
+               (long long)j->protocol.epochs, r->seconds);
+        return;
+    }
+    printf("test accuracy on %s in %% by kernel regression\n%s, ridge %g, %.1f s\n", j->data->name, j->protocol.kernel,
+           r->ridge, r->seconds);
+    if (r->ridge > j->protocol.ridge)
+        printf("(with ridge %g, which was asked for, the kernel of the set has no factor)\n", j->protocol.ridge);
+}
+
+static void print_table(const job *j)
 {
     printf("%-24s %16lld\n", "images", (long long)j->set->m);
     if (j->random.repeats) print_row("random real", j->random.mean, j->random.std);
     if (j->recorded) print_row("recorded", j->mean, j->std);
     print_row("measured", j->result.mean, j->result.std);
-    if (j->protocol.kernel[0])
-        printf("test accuracy on %s in %% by kernel regression\n%s, ridge %g, %.1f s\n", j->data->name,
-               j->protocol.kernel, j->protocol.ridge, j->result.seconds);
-    else
-        printf(
-            "test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
-            "%.1f s\n",
-            j->data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", f->net, j->protocol.name,
-            (long long)j->protocol.epochs, j->result.seconds);
+    print_judge(j);
     if (!j->recorded)
         puts("set.json records no result to compare with");
     else if (!j->alike)
@@ -258,12 +287,17 @@ static void print_table(const job *j, const flags *f)
                        : "differs from the recorded result by more than the noise");
 }
 
-static void print_json(const job *j, const flags *f)
+static void print_json(const job *j)
 {
     fputs("{\"data\": ", stdout);
     dd_json_text(stdout, j->data->name);
-    fputs(", \"net\": ", stdout);
-    dd_json_text(stdout, f->net);
+    if (!j->result.kernel) {
+        fputs(", \"net\": ", stdout);
+        dd_json_text(stdout, j->result.net);
+    } else {
+        fputs(", \"kernel\": ", stdout);
+        dd_json_text(stdout, j->protocol.kernel);
+    }
     printf(", \"protocol\": \"%s\", \"epochs\": %lld, \"measured\": ", j->protocol.name, (long long)j->protocol.epochs);
     dd_json_result(stdout, &j->result);
     fputs(", \"random\": ", stdout);
@@ -292,9 +326,9 @@ dd_status dd_cmd_eval(const dd_command *c, int argc, char **argv)
     dd_status st = prepare(&j, &f, p.args[0]);
     if (st == DD_OK) st = measure(&j, &f);
     if (st == DD_OK && f.json)
-        print_json(&j, &f);
+        print_json(&j);
     else if (st == DD_OK)
-        print_table(&j, &f);
+        print_table(&j);
     if (j.backend) dd_backend_close(j.backend);
     if (j.data) dd_dataset_close(j.data);
     dd_synset_free(j.set);

@@ -68,7 +68,11 @@ void dd_json_result(FILE *f, const dd_eval_result *r)
         fputs(i ? ", " : "", f);
         dd_json_number(f, r->accuracy[i]);
     }
-    fputs("], \"train_loss\": ", f);
+    if (r->kernel)
+        fputs("], \"ridge\": ", f), dd_json_number(f, r->ridge);
+    else
+        fputs("], \"net\": ", f), dd_json_text(f, r->net);
+    fputs(", \"train_loss\": ", f);
     dd_json_number(f, r->train_loss);
     fputs(", \"seconds\": ", f);
     dd_json_number(f, r->seconds);

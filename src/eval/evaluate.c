@@ -176,7 +176,7 @@ static dd_status tested(void *self, int64_t done, int64_t all)
 static dd_status by_kernel(dd_eval_result *out, dd_backend *b, const dd_tensor *images, const dd_tensor *labels, job *j)
 {
     double accuracy;
-    DD_TRY(dd_krr_accuracy(&accuracy, b, j->d, images, labels, j->split, j->items, j->nitems, j->p, tested, j));
+    DD_TRY(dd_krr_accuracy(&accuracy, &out->ridge, b, j->d, images, labels, j->split, j->items, j->nitems, j->p, tested, j));
     for (int64_t r = 0; r < j->repeats; r++) out->accuracy[r] = accuracy;
     DD_TRY(report(j, 0, dd_protocol_span(j->p), 0, accuracy));
     out->kernel = true;
@@ -211,16 +211,19 @@ static dd_status run(dd_eval_result *out, dd_backend *b, const dd_net *net, dd_f
     return st;
 }
 
-/* A protocol that regresses trains the network without its normalisation, where it has one. */
+/* A protocol that regresses trains a network of batch norm without it, as FRePo's authors do. */
 static dd_status open_net(dd_net **out, const char *spec, const dd_dataset *d, const dd_protocol *p)
 {
     const dd_image im = {d->c, d->h, d->w};
     char plain[DD_OPT_TEXT];
-    if (p->squared &&
-        snprintf(plain, sizeof plain, "%s%cnorm=none", spec, strchr(spec, ':') ? ',' : ':') < (int)sizeof plain &&
-        dd_net_open(out, plain, im, d->classes) == DD_OK)
-        return DD_OK;
-    return dd_net_open(out, spec, im, d->classes);
+    DD_TRY(dd_net_open(out, spec, im, d->classes));
+    if (!p->squared || !dd_net_stats(*out)) return DD_OK;
+    dd_net_close(*out);
+    *out = NULL;
+    if (snprintf(plain, sizeof plain, "%s%cnorm=none", spec, strchr(spec, ':') ? ',' : ':') >= (int)sizeof plain)
+        return dd_fail(DD_EINVAL, "the network's name is too long for norm=none in it, with which protocol %s trains it",
+                       p->name);
+    return dd_net_open(out, plain, im, d->classes);
 }
 
 /* Targets of a regression, times `scale`: those that the set has, or of hard labels one-hot less 1/C. */
@@ -251,6 +254,7 @@ dd_status dd_evaluate(dd_eval_result *out, dd_backend *b, const char *net, const
         return judged;
     }
     DD_TRY(open_net(&n, net, d, p));
+    snprintf(out->net, sizeof out->net, "%s", dd_net_spec(n));
     if (p->start && dd_shape_count(p->start->shape) != dd_net_size(n)) {
         const int64_t size = dd_net_size(n);
         dd_net_close(n);

@@ -9,14 +9,22 @@
 #include "nn/kernel_blocks.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* x and y in the type of the arithmetic; y is empty where x is taken with itself. */
 typedef struct pairs {
     dd_dtype dtype;
     dd_tensor x, y, k;
 } pairs;
+
+static dd_status all_numbers(const dd_tensor *t, const char *what)
+{
+    for (int64_t i = 0; i < dd_shape_count(t->shape); i++)
+        if (!isfinite(t->dtype == DD_F64 ? dd_f64(t)[i] : (double)dd_f32(t)[i]))
+            return dd_fail(DD_ENUMERIC, "%s: element %" PRId64 " is too large or no number", what, i);
+    return DD_OK;
+}
 
 static dd_status convert(const pairs *w, dd_tensor *out, const dd_tensor *from, const char *path)
 {
@@ -26,6 +34,7 @@ static dd_status convert(const pairs *w, dd_tensor *out, const dd_tensor *from, 
                        dd_dtype_name(from->dtype), dd_shape_text(from->shape, text, sizeof text));
     DD_TRY(dd_tensor_init(out, DD_F32, from->shape));
     DD_TRY(dd_tensor_copy(out, from));
+    DD_TRY(all_numbers(out, path));
     if (w->dtype == DD_F32) return DD_OK;
     dd_tensor narrow = *out;
     *out = (dd_tensor){0};
@@ -56,8 +65,31 @@ static dd_status from_file(const pairs *w, dd_tensor *out, const char *path)
 
 static dd_status read_images(const pairs *w, dd_tensor *out, const char *path)
 {
-    struct stat st;
-    return (stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? from_set : from_file)(w, out, path);
+    return (dd_is_dir(path) ? from_set : from_file)(w, out, path);
+}
+
+/* Two sets whose pixels mean the same; of files nothing is known. */
+static dd_status alike(const char *x, const char *y)
+{
+    const char *dirs[] = {x, y};
+    dd_synset *set[2] = {NULL};
+    char whitening[2][80] = {"none", "none"};
+    if (!dd_is_dir(x) || !dd_is_dir(y)) return DD_OK;
+    dd_status s = DD_OK;
+    for (int i = 0; i < 2 && s == DD_OK; i++) {
+        s = dd_synset_load(&set[i], dirs[i]);
+        if (s == DD_OK && set[i]->whitening) dd_whitening_text(set[i]->whitening, whitening[i], sizeof whitening[i]);
+    }
+    for (int64_t c = 0; s == DD_OK && c < set[0]->c && c < set[1]->c; c++)
+        if (set[0]->mean[c] != set[1]->mean[c] || set[0]->std[c] != set[1]->std[c])
+            s = dd_fail(DD_EINVAL,
+                        "channel %" PRId64 " of %s is normalised by %g/%g, of %s by %g/%g: a kernel needs them alike", c, x,
+                        set[0]->mean[c], set[0]->std[c], y, set[1]->mean[c], set[1]->std[c]);
+    if (s == DD_OK && strcmp(whitening[0], whitening[1]) != 0)
+        s = dd_fail(DD_EINVAL, "%s has whitening %s, %s has %s: a kernel needs them alike", x, whitening[0], y,
+                    whitening[1]);
+    for (int i = 0; i < 2; i++) dd_synset_free(set[i]);
+    return s;
 }
 
 static dd_status compute(pairs *w, dd_backend *b, const char *spec, int64_t memory)
@@ -72,8 +104,9 @@ static dd_status compute(pairs *w, dd_backend *b, const char *spec, int64_t memo
                            dd_shape_text(s, text[0], sizeof text[0]), dd_shape_text(t, text[1], sizeof text[1]));
     DD_TRY(dd_tensor_init(&w->k, w->dtype, DD_SHAPE(s.dim[0], t.dim[0])));
     DD_TRY(dd_kernel_open(&k, spec, (dd_image){s.dim[1], s.dim[2], s.dim[3]}));
-    dd_status st = dd_kernel_blocks_new(&e, b, k, w->dtype, s.dim[0], t.dim[0], memory, false);
+    dd_status st = dd_kernel_blocks_new(&e, b, k, w->dtype, s.dim[0], w->y.data ? t.dim[0] : 0, memory, false);
     if (st == DD_OK) st = dd_kernel_blocks_run(e, &w->x, w->y.data ? &w->y : NULL, &w->k);
+    if (st == DD_OK) st = all_numbers(&w->k, "the kernel matrix");
     dd_kernel_blocks_free(e);
     dd_kernel_close(k);
     return st;
@@ -96,7 +129,9 @@ dd_status dd_kernel_write(dd_backend *b, const char *spec, const char *x, const 
     pairs w = {.dtype = wide ? DD_F64 : DD_F32};
     if (dd_same_file(x, to) || (y && dd_same_file(y, to)))
         return dd_fail(DD_EINVAL, "%s is read, so the matrix cannot go there: name another file", to);
-    dd_status s = read_images(&w, &w.x, x);
+    DD_TRY(dd_check_writable(to));
+    dd_status s = y ? alike(x, y) : DD_OK;
+    if (s == DD_OK) s = read_images(&w, &w.x, x);
     if (s == DD_OK && y) s = read_images(&w, &w.y, y);
     if (s == DD_OK) s = compute(&w, b, spec, memory);
     if (s == DD_OK) s = write_matrix(&w, to);

@@ -10,9 +10,10 @@
 #include "nn/krr.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
-enum { MEMORY = 512 << 20, TESTS = 1000, FEWEST = 8, CELLS = 1 << 22 };
+enum { MEMORY = 512 << 20, LIMITED = 8 << 20, LEAST = 1 << 20, TESTS = 1000, FEWEST = 8, CELLS = 1 << 22 };
 
 typedef struct krr {
     const dd_dataset *d;
@@ -75,6 +76,15 @@ static dd_status still_wanted(void *self)
     return j->told(j->self, 0, 1);
 }
 
+/* In smaller blocks where memory is limited, so that it is left for what follows. m 0: of the set with itself. */
+static dd_status open_blocks(dd_kernel_blocks **out, const krr *j, dd_dtype t, int64_t m)
+{
+    for (int64_t memory = dd_backend_limited(j->b) ? LIMITED : MEMORY;; memory /= 2) {
+        const dd_status s = dd_kernel_blocks_new(out, j->b, j->kernel, t, j->m, m, memory, false);
+        if (s != DD_ENOMEM || memory <= LEAST) return s;
+    }
+}
+
 static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
 {
     dd_kernel_blocks *e = NULL;
@@ -83,7 +93,7 @@ static dd_status fit(krr *j, const dd_tensor *images, const dd_tensor *labels)
     DD_TRY(allocate(j, images));
     for (int64_t i = 0; i < dd_shape_count(images->shape); i++) dd_f64(&j->wide)[i] = (double)dd_f32(images)[i];
     targets(j, labels);
-    DD_TRY(dd_kernel_blocks_new(&e, j->b, j->kernel, DD_F64, j->m, j->m, MEMORY, false));
+    DD_TRY(open_blocks(&e, j, DD_F64, 0));
     dd_kernel_blocks_watch(e, still_wanted, j);
     const dd_status s = dd_kernel_blocks_run(e, &j->wide, NULL, &j->kss);
     dd_kernel_blocks_free(e);
@@ -118,7 +128,6 @@ static dd_status oracle_open(oracle *o, const krr *j)
     DD_TRY(dd_tensor_init(&o->x, DD_F32, DD_SHAPE(j->tests, j->d->c, j->d->h, j->d->w)));
     DD_TRY(dd_tensor_init(&o->k, DD_F32, DD_SHAPE(j->m, j->tests)));
     DD_TRY(dd_tensor_init(&o->says, DD_F64, DD_SHAPE(j->tests, j->classes)));
-    DD_TRY(dd_kernel_blocks_new(&o->e, j->b, j->kernel, DD_F32, j->m, j->tests, MEMORY, false));
     dd_graph *g;
     DD_TRY(dd_draft(&g));
     dd_output(g, "says",
@@ -127,20 +136,30 @@ static dd_status oracle_open(oracle *o, const krr *j)
     DD_TRY(dd_compile_draft(&o->p, g, j->b));
     DD_TRY(dd_bind(o->p, "k", &o->k));
     DD_TRY(dd_bind(o->p, "w", &j->weights));
-    return dd_bind(o->p, "says", &o->says);
+    DD_TRY(dd_bind(o->p, "says", &o->says));
+    return open_blocks(&o->e, j, DD_F32, j->tests); /* last: they take what is left */
 }
 
-/* Images of the listed n that are decided right. */
-static int64_t right(const krr *j, const dd_split *split, const int32_t *items, int64_t n, const oracle *o)
+/* Adds the images of the listed n that are decided right. */
+static dd_status right(const krr *j, const dd_split *split, const int32_t *items, int64_t n, const oracle *o,
+                       int64_t *count)
 {
-    int64_t count = 0;
     for (int64_t t = 0; t < n; t++) {
         const double *p = dd_f64(&o->says) + t * j->classes;
         int64_t best = 0;
-        for (int64_t c = 1; c < j->classes; c++) best = p[c] > p[best] ? c : best;
-        count += dd_i32(&split->labels)[items[t]] == best;
+        double sum = 0;
+        for (int64_t c = 0; c < j->classes; c++) {
+            best = p[c] > p[best] ? c : best;
+            sum += p[c];
+        }
+        if (!isfinite(sum))
+            return dd_fail(DD_ENUMERIC,
+                           "kernel %s predicts numbers too large or none of test image %" PRId32
+                           ": take smaller scales w_std and b_std, or fewer layers",
+                           j->p->kernel, items[t]);
+        *count += dd_i32(&split->labels)[items[t]] == best;
     }
-    return count;
+    return DD_OK;
 }
 
 static dd_status test(const krr *j, oracle *o, const dd_tensor *images, const dd_split *split, const int32_t *items,
@@ -154,7 +173,7 @@ static dd_status test(const krr *j, oracle *o, const dd_tensor *images, const dd
         dd_data_batch(j->d, split, list, n, dd_f32(&o->x));
         DD_TRY(dd_kernel_blocks_run(o->e, images, &o->x, &o->k));
         DD_TRY(dd_exec(o->p));
-        count += right(j, split, list, n, o);
+        DD_TRY(right(j, split, list, n, o, &count));
         DD_TRY(j->told(j->self, at + n, nitems));
     }
     *accuracy = (double)count / (double)nitems;
@@ -171,12 +190,13 @@ static dd_status judge(krr *j, const dd_tensor *images, const dd_split *split, c
     return s;
 }
 
-dd_status dd_krr_accuracy(double *accuracy, dd_backend *b, const dd_dataset *d, const dd_tensor *images,
+dd_status dd_krr_accuracy(double *accuracy, double *ridge, dd_backend *b, const dd_dataset *d, const dd_tensor *images,
                           const dd_tensor *labels, const dd_split *split, const int32_t *items, int64_t nitems,
                           const dd_protocol *p, dd_status (*told)(void *self, int64_t done, int64_t all), void *self)
 {
     krr j = {.d = d, .p = p, .b = b, .m = images->shape.dim[0], .classes = d->classes, .told = told, .self = self};
     dd_status s = fit(&j, images, labels);
+    if (s == DD_OK) *ridge = *dd_f64(&j.ridge);
     if (s == DD_OK) s = judge(&j, images, split, items, nitems, accuracy);
     close_all(&j);
     return s;

@@ -131,22 +131,23 @@ int64_t dd_protocol_span(const dd_protocol *p)
     return p->kernel[0] ? 100 : p->epochs + 1;
 }
 
-/* Steps for a set of n images, as FRePo's authors have them. */
+/* Steps for a set of n images, as FRePo's authors have them: 200 images are apart. */
 static int64_t steps_for(int64_t n)
 {
     static const int64_t rows[][2] = {{10, 1000}, {100, 2000}, {500, 5000}, {1000, 10000}};
+    if (n == 200) return 20000;
     for (size_t i = 0; i < DD_LEN(rows); i++)
         if (n <= rows[i][0]) return rows[i][1];
     return 40000;
 }
 
-/* As RFAD's authors have them; 10 classes or so, and 100. */
+/* As RFAD's authors have them: for MNIST, 10 classes or so, and 100. */
 static void fit_rfad(dd_protocol *p, const dd_synset *s)
 {
     const int64_t ipc = s->m / s->classes;
-    const bool many = s->classes > 50;
-    p->lr = many ? 0.1 : ipc <= 10 ? 0.001 : 0.01;
-    p->scale = ipc <= 1 ? 8 : 2;
+    const bool many = s->classes > 50, mnist = p->weight_decay > 0;
+    p->lr = many ? 0.1 : ipc <= 10 || mnist ? 0.001 : 0.01;
+    p->scale = ipc <= 1 || mnist ? 8 : 2;
     p->batch = s->m;
 }
 

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 typedef struct draw {
     const dd_dataset *d;
@@ -94,6 +95,8 @@ static dd_status all_networks(dd_eval_result *out, draw *w, dd_backend *b, const
         DD_TRY(dd_evaluate(&one, b, net, w->d, &w->images, &w->labels, &w->d->test, NULL, 0, p, 1,
                            dd_key_at(key, "random network", (uint64_t)r->done), r->fn ? pass_on : NULL, r));
         out->accuracy[r->done] = one.mean;
+        out->ridge = one.ridge > out->ridge ? one.ridge : out->ridge;
+        snprintf(out->net, sizeof out->net, "%s", one.net);
         out->seconds += one.seconds;
         out->train_loss += one.train_loss / n;
         sum += one.mean;

@@ -428,7 +428,7 @@ static dd_status train(const dd_run *r, cafe *m, dd_key key)
     queue q = {.n = 0};
     double loss;
     for (int64_t e = 0; e < m->inner_max; e++) {
-        if (r->going_on && !r->going_on(r->self)) return dd_run_stopped();
+        DD_TRY(dd_run_asked(r));
         DD_TRY(dd_fit_epoch(&m->fit, e, rate, m, key, &loss));
         if (m->inner_max <= QUEUE || e + 1 == m->inner_max) continue; /* the cap comes first */
         DD_TRY(measure(r, m, &q, dd_key_at(key, "accuracy", (uint64_t)e)));
@@ -462,7 +462,7 @@ static dd_status cafe_iterate(dd_run *r, void *state, int64_t it)
     DD_TRY(dd_trainer_reset(m->fit.trainer, dd_key_at(run, "theta", 0)));
     for (int64_t o = 0; o < m->outer_max && !over; o++) {
         const dd_key key = dd_key_at(run, "step", (uint64_t)o);
-        if (r->going_on && !r->going_on(r->self)) return dd_run_stopped();
+        DD_TRY(dd_run_asked(r));
         DD_TRY(dd_tensor_copy(&m->theta, theta));
         DD_TRY(step(r, m, key, &loss));
         sum += loss;

@@ -92,7 +92,7 @@ static dd_status train_network(pool *p, const dd_run *r, int64_t epochs, dd_key 
         dd_key_permutation(dd_key_at(key, "epoch", (uint64_t)e), r->nitems, p->order);
         for (int64_t first = 0; first < r->nitems; first += TRAIN_BATCH) {
             const int64_t left = r->nitems - first;
-            if (r->going_on && !r->going_on(r->self)) return dd_run_stopped();
+            DD_TRY(dd_run_asked(r));
             DD_TRY(train_batch(p, r, first, left < TRAIN_BATCH ? left : TRAIN_BATCH, key));
         }
     }

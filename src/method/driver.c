@@ -258,6 +258,12 @@ static dd_status judge(dd_driver *d)
     DD_TRY(dd_evaluate(&d->result->distilled, d->r.backend, d->o.net, d->data, &d->r.syn->images,
                        dd_synset_labels(d->r.syn, dd_protocol_regresses(&d->protocol)), &d->data->test, NULL, 0,
                        &d->protocol, d->o.eval_repeats, key, evaluating, d));
+    if (d->result->distilled.ridge > d->protocol.ridge) {
+        char line[160];
+        snprintf(line, sizeof line, "the kernel of the set has no factor with ridge %g: judged with %g",
+                 d->protocol.ridge, d->result->distilled.ridge);
+        dd_run_tell(&d->r, line);
+    }
     if (!d->o.baselines) return DD_OK;
     d->eval_first = d->eval_of - d->o.eval_repeats * dd_protocol_span(&d->protocol);
     return dd_evaluate_random(&d->result->random, d->r.backend, d->o.net, d->data, d->items, d->nitems, d->o.ipc,
@@ -298,7 +304,6 @@ static dd_status write_last(const dd_driver *d)
 static dd_status finish(dd_driver *d)
 {
     const bool best_is_older = d->best_accuracy >= 0 && d->best_at != d->done;
-    dd_str json = {0};
     char why[1000];
     if (best_is_older)
         DD_TRY(write_last(d));
@@ -308,10 +313,7 @@ static dd_status finish(dd_driver *d)
     const dd_status judged = judge(d);
     if (judged == DD_EINTERRUPTED) return interrupted(d);
     snprintf(why, sizeof why, "%.999s", judged == DD_OK ? "" : dd_last_error());
-    dd_status s = dd_record_set(d, &json); /* what was distilled is not lost with its judgement */
-    if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
-    dd_str_free(&json);
-    DD_TRY(s);
+    DD_TRY(dd_record_set(d)); /* what was distilled is not lost with its judgement */
     return judged == DD_OK ? DD_OK
                            : dd_fail(judged, "%s; the set is in %s all the same, attar eval judges it", why, d->o.out);
 }

@@ -132,7 +132,7 @@ dd_status dd_record_config(const dd_driver *d, dd_str *out); /* config.json: eve
 /* The iterations that config.json records. */
 dd_status dd_record_iterations(const char *path, int64_t *out);
 dd_status dd_record_check_config(const dd_driver *d, const char *path); /* DD_EEXIST names key and both values */
-dd_status dd_record_set(const dd_driver *d, dd_str *out);               /* set.json, without clocks */
+dd_status dd_record_set(dd_driver *d);                                  /* the set, set.json and its pictures */
 dd_status dd_record_run(const dd_driver *d, dd_str *out);               /* run.json: time, memory, machine */
 dd_status dd_record_open(dd_driver *d, int64_t length);                 /* metrics.jsonl, cut to length bytes */
 void dd_record_loss(dd_driver *d);

@@ -229,7 +229,13 @@ dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double r
 {
     char line[160];
     double *f = dd_f64(factor);
-    DD_TRY(dd_krr_exec(p, f, ridge));
+    const dd_status s = dd_krr_exec(p, f, ridge);
+    if (s == DD_ENUMERIC)
+        return dd_fail(s,
+                       "the kernel of the set has no factor with any ridge from %g to %g: its numbers are too large or "
+                       "none; try smaller learning rates",
+                       ridge, *f);
+    DD_TRY(s);
     if (*f <= ridge || *f <= *raised) return DD_OK;
     *raised = *f;
     snprintf(line, sizeof line,
@@ -237,6 +243,28 @@ dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double r
              *raised);
     dd_run_tell(r, line);
     return DD_OK;
+}
+
+dd_status dd_run_fitting(dd_run *r, void *m, int64_t asked, dd_status (*make)(dd_run *r, void *m, int64_t mib),
+                         void (*undo)(void *m))
+{
+    const int64_t before = r->cut[0];
+    for (int64_t mib = before > 0 && before < asked ? before : asked;; mib = (mib + 1) / 2) {
+        const dd_status s = make(r, m, mib);
+        r->cut[0] = mib < asked ? mib : 0;
+        if (s != DD_ENOMEM || !r->limited || mib == 1) return s;
+        undo(m);
+    }
+}
+
+static dd_status asked(void *run)
+{
+    return dd_run_asked(run);
+}
+
+void dd_run_watch(dd_run *r, dd_kernel_blocks *e)
+{
+    dd_kernel_blocks_watch(e, asked, r);
 }
 
 dd_status dd_run_kernel(dd_run *r, char *spec, double ridge)

@@ -5,6 +5,7 @@
 #ifndef ATTAR_METHOD_FEED_H
 #define ATTAR_METHOD_FEED_H
 #include "method/method_internal.h"
+#include "nn/kernel_blocks.h"
 
 typedef struct dd_feed {
     int64_t n;
@@ -51,11 +52,18 @@ void dd_add_scaled(dd_tensor *to, double a, const dd_tensor *from);
 double dd_sum_squares(const dd_tensor *t);
 void dd_set_zero(dd_tensor *t);
 void dd_scale_by(dd_tensor *t, double a);
-/* dd_krr_exec; where it takes more than `ridge` and than *raised before, the run's listener hears it. */
+/* dd_krr_exec; where it takes more than `ridge` and than *raised before, the run's listener hears it. DD_ENUMERIC: no
+ * ridge does. */
 dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double ridge, double *raised);
 /* For settle: spec [DD_OPT_TEXT] becomes canonical, and with `ridge` what the set is judged by. Errors of
  * dd_kernel_open. */
 dd_status dd_run_kernel(dd_run *r, char *spec, double ridge);
+/* For build of a method whose first of `cuts` is such an option: make(r, m, mib) with as many MiB as asked or, where
+ * memory is limited, with half of it as often as it ends with DD_ENOMEM, after undo(m). */
+dd_status dd_run_fitting(dd_run *r, void *m, int64_t asked, dd_status (*make)(dd_run *r, void *m, int64_t mib),
+                         void (*undo)(void *m));
+/* Before each of its blocks e asks whether the run shall go on. */
+void dd_run_watch(dd_run *r, dd_kernel_blocks *e);
 /* Falls along a cosine from 1 in iteration 0 to `floor` in iteration n, and stays there. */
 double dd_cosine(int64_t it, int64_t n, double floor);
 /* The element of a scalar. */

@@ -13,6 +13,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { AGE, STEPS, NOTES }; /* what the pool's notes hold of a network */
@@ -38,6 +39,7 @@ typedef struct frepo {
     int32_t *order; /* [M] */
     float *x, *y;   /* [batch of the network] images, labels */
     double raised;
+    bool told;
 } frepo;
 
 static const dd_option options[] = {
@@ -240,6 +242,19 @@ static void turn(frepo *m, int64_t i, bool out)
         *m->net.steps = (int64_t)*steps;
 }
 
+/* A network whose numbers became too large gives way, and is not met again in a checkpoint. */
+static dd_status give_up(const dd_run *r, frepo *m, int64_t i, dd_key key)
+{
+    char line[200];
+    snprintf(line, sizeof line,
+             "a network of the pool had numbers too large or none after %.0f steps, and a fresh one takes its place; a "
+             "smaller lr_net than %g keeps them",
+             dd_f64(&m->notes)[i * NOTES + STEPS], m->lr_net);
+    if (!m->told) dd_run_tell(r, line);
+    m->told = true;
+    return fresh(r, m, i, dd_key_at(key, "fresh", 0));
+}
+
 /* The network's own step on the set, or a fresh one in its place. */
 static dd_status grow(dd_run *r, frepo *m, int64_t i, dd_key key)
 {
@@ -254,8 +269,10 @@ static dd_status grow(dd_run *r, frepo *m, int64_t i, dd_key key)
             m->y[k * c + j] = r->learned ? dd_f32(&r->syn->soft_labels)[at * c + j]
                                          : (float)((double)(dd_i32(&r->syn->labels)[at] == j) - 1 / (double)c);
     }
-    DD_TRY(dd_trainer_step(m->trainer, m->x, m->y, b, m->lr_net, key, NULL));
+    double loss;
+    DD_TRY(dd_trainer_step(m->trainer, m->x, m->y, b, m->lr_net, key, &loss));
     turn(m, i, true);
+    if (!isfinite(loss) || !isfinite(dd_sum_squares(m->net.theta))) return give_up(r, m, i, key);
     *age += 1;
     return DD_OK;
 }
@@ -301,11 +318,18 @@ static dd_status frepo_iterate(dd_run *r, void *state, int64_t it)
     const double rate = dd_cosine(it, m->schedule, m->lr_floor);
     const int64_t pixels = dd_shape_count(m->dx.shape), labels = dd_shape_count(m->dy.shape);
     if (it == 0) DD_TRY(fill_pool(r, m));
+    r->skipped = false;
     turn(m, i, false);
     copy(&m->theta, m->net.theta);
     if (m->stats.data) copy(&m->stats, m->net.running);
     dd_stream_take(&m->stream, r, it);
-    DD_TRY(differentiate(r, m, m->stream.items));
+    const dd_status s = differentiate(r, m, m->stream.items);
+    if (s == DD_ENUMERIC) { /* this network's features, and with them the kernel, are no numbers */
+        r->skipped = true;
+        r->loss = NAN;
+        return give_up(r, m, i, key);
+    }
+    DD_TRY(s);
     if (!isfinite(r->loss)) return DD_OK; /* the driver says what happened; the set stays as it was */
     dd_lamb_update(dd_f32(&r->syn->images), dd_f32(&m->moments), dd_f32(&m->moments) + pixels, dd_f32(&m->dx), pixels,
                    rate * m->lr_img, 0.9, 0.999, it + 1);

@@ -298,6 +298,7 @@ dd_status dd_gradient(double *loss, const dd_distill_opts *o, const char *from, 
     const bool wide = strcmp(type, "float64") == 0;
     if (!wide && strcmp(type, "float32") != 0)
         return dd_fail(DD_EINVAL, "\"%s\" is no type to compute in; there are float32 and float64", type);
+    DD_TRY(dd_check_writable(to));
     if (dd_same_file(from, to))
         return dd_fail(DD_EINVAL, "%s is read, so the gradients cannot go there: name another file", to);
     DD_TRY(dd_gradient_open(&j, o, from, wide ? DD_F64 : DD_F32));

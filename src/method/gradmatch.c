@@ -309,7 +309,7 @@ static dd_status train(const dd_run *r, dd_gradmatch *m, dd_key key)
 {
     double loss;
     for (int64_t e = 0; e < m->inner_loop; e++) {
-        if (r->going_on && !r->going_on(r->self)) return dd_run_stopped();
+        DD_TRY(dd_run_asked(r));
         DD_TRY(dd_fit_epoch(&m->fit, e, rate, m, key, &loss));
     }
     return DD_OK;

@@ -155,7 +155,6 @@ static dd_status diverged(dd_driver *d, const char *why, const dd_moment *to)
     const int64_t at = d->done;
     const char *rates = d->method->rates ? d->method->rates : "lr_img";
     bool found = false;
-    dd_str json = {0};
     if (!to->there && !d->method->brief) DD_TRY(dd_checkpoint_older(d, &found));
     if (!to->there && d->method->brief) DD_TRY(dd_checkpoint_load(d, &found));
     if (!found && !to->there) to = &d->before; /* there is no better one */
@@ -170,10 +169,7 @@ static dd_status diverged(dd_driver *d, const char *why, const dd_moment *to)
                        "folder",
                        at, why, rates);
     d->best_accuracy = -1; /* the set is the one to go on from, not the best */
-    dd_status s = dd_record_set(d, &json);
-    if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
-    dd_str_free(&json);
-    DD_TRY(s);
+    DD_TRY(dd_record_set(d));
     return dd_fail(DD_ENUMERIC,
                    "after iteration %" PRId64 " %s; %s keeps the checkpoint and the set of iteration %" PRId64
                    ", not evaluated: try a smaller %s in another folder",

@@ -8,7 +8,6 @@
  */
 #include "base/memory.h"
 #include "method/feed.h"
-#include "nn/kernel_blocks.h"
 #include "nn/krr.h"
 #include "nn/train_step.h"
 
@@ -116,12 +115,14 @@ static dd_status build_whole(const dd_run *r, kip *m)
 }
 
 /* The regression alone, between blocks of kernels. */
-static dd_status build_algebra(const dd_run *r, kip *m)
+static dd_status build_algebra(dd_run *r, kip *m, int64_t mib)
 {
     const dd_dtype t = m->feeding.dtype;
-    const int64_t n = m->syn.n, targets = m->real.n, bytes = m->memory << 20;
-    DD_TRY(dd_kernel_blocks_new(&m->own, r->backend, m->kernel, t, n, n, bytes, true));
+    const int64_t n = m->syn.n, targets = m->real.n, bytes = mib << 20;
+    DD_TRY(dd_kernel_blocks_new(&m->own, r->backend, m->kernel, t, n, 0, bytes, true));
     DD_TRY(dd_kernel_blocks_new(&m->between, r->backend, m->kernel, t, n, targets, bytes, true));
+    dd_run_watch(r, m->own);
+    dd_run_watch(r, m->between);
     DD_TRY(dd_tensor_init(&m->kss, t, DD_SHAPE(n, n)));
     DD_TRY(dd_tensor_init(&m->dkss, t, DD_SHAPE(n, n)));
     DD_TRY(dd_tensor_init(&m->kst, t, DD_SHAPE(n, targets)));
@@ -166,29 +167,44 @@ static dd_status allocate(const dd_run *r, kip *m)
     return m->items ? DD_OK : dd_fail(DD_ENOMEM, "out of memory for %" PRId64 " item numbers", targets);
 }
 
-static dd_status kip_build(dd_run *r, void *state)
+static dd_status build_in(dd_run *r, void *state, int64_t mib)
 {
     kip *m = state;
     enum { LIVE = 30 }; /* tensors of all pairs that a gradient holds, about */
+    const double pairs = (double)m->syn.n * (double)(m->syn.n + m->real.n) * (double)dd_kernel_cells(m->kernel);
+    const bool fits = pairs * LIVE * (double)dd_dtype_size(m->feeding.dtype) <= (double)mib * 1048576;
+    return fits ? build_whole(r, m) : build_algebra(r, m, mib);
+}
+
+static void programs_fini(void *state)
+{
+    kip *m = state;
+    dd_tensor *const all[] = {&m->kss, &m->kst, &m->dkss, &m->dkst};
+    dd_program_free(m->whole);
+    dd_program_free(m->algebra);
+    dd_kernel_blocks_free(m->own);
+    dd_kernel_blocks_free(m->between);
+    m->whole = m->algebra = NULL;
+    m->own = m->between = NULL;
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+}
+
+static dd_status kip_build(dd_run *r, void *state)
+{
+    kip *m = state;
     m->feeding = *r;
     if (m->wide) m->feeding.dtype = DD_F64;
     DD_TRY(dd_kernel_open(&m->kernel, m->kernel_spec, (dd_image){r->data->c, r->data->h, r->data->w}));
     DD_TRY(allocate(r, m));
-    const double pairs = (double)m->syn.n * (double)(m->syn.n + m->real.n) * (double)dd_kernel_cells(m->kernel);
-    const bool fits = pairs * LIVE * (double)dd_dtype_size(m->feeding.dtype) <= (double)m->memory * 1048576;
-    return fits ? build_whole(r, m) : build_algebra(r, m);
+    return dd_run_fitting(r, m, m->memory, build_in, programs_fini);
 }
 
 static void kip_fini(void *state)
 {
     kip *m = state;
-    dd_tensor *const all[] = {&m->kss,         &m->kst,          &m->dkss,   &m->dkst,    &m->loss,
-                              &m->factor,      &m->dx,           &m->dy,     &m->first,   &m->second,
-                              &m->label_first, &m->label_second, &m->narrow, &m->narrow_y};
-    dd_program_free(m->whole);
-    dd_program_free(m->algebra);
-    dd_kernel_blocks_free(m->own);
-    dd_kernel_blocks_free(m->between);
+    dd_tensor *const all[] = {&m->loss,  &m->factor, &m->dx,          &m->dy,           &m->first,
+                              &m->second, &m->label_first, &m->label_second, &m->narrow, &m->narrow_y};
+    programs_fini(m);
     dd_kernel_close(m->kernel);
     dd_feed_fini(&m->syn);
     dd_feed_fini(&m->real);
@@ -284,6 +300,7 @@ const dd_method dd_method_kip = {
     .protocol = "krr",
     .labels = "hard|learned",
     .rates = "lr_img or lr_label",
+    .cuts = {"memory"},
     .settle = kip_settle,
     .build = kip_build,
     .iterate = kip_iterate,

@@ -6,7 +6,6 @@
  * the real images at a time. Knows graph, exec, nn, data. */
 #include "base/memory.h"
 #include "method/feed.h"
-#include "nn/kernel_blocks.h"
 #include "nn/krr.h"
 
 #include <inttypes.h>
@@ -91,15 +90,32 @@ static dd_status build_solve(const dd_run *r, ls *m)
     return dd_bind(m->solve, "fitted", &m->fitted);
 }
 
+static dd_status build_blocks(dd_run *r, void *state, int64_t mib)
+{
+    ls *m = state;
+    const int64_t n = r->syn->m;
+    DD_TRY(dd_kernel_blocks_new(&m->own, r->backend, m->kernel, DD_F64, n, 0, mib << 20, false));
+    DD_TRY(dd_kernel_blocks_new(&m->between, r->backend, m->kernel, DD_F64, n, PART, mib << 20, false));
+    dd_run_watch(r, m->own);
+    dd_run_watch(r, m->between);
+    return DD_OK;
+}
+
+static void blocks_fini(void *state)
+{
+    ls *m = state;
+    dd_kernel_blocks_free(m->own);
+    dd_kernel_blocks_free(m->between);
+    m->own = m->between = NULL;
+}
+
 static dd_status ls_build(dd_run *r, void *state)
 {
     ls *m = state;
-    const int64_t n = r->syn->m, classes = r->data->classes, bytes = m->memory << 20;
+    const int64_t n = r->syn->m, classes = r->data->classes;
     m->feeding = *r;
     m->feeding.dtype = DD_F64;
     DD_TRY(dd_kernel_open(&m->kernel, m->kernel_spec, (dd_image){r->data->c, r->data->h, r->data->w}));
-    DD_TRY(dd_kernel_blocks_new(&m->own, r->backend, m->kernel, DD_F64, n, n, bytes, false));
-    DD_TRY(dd_kernel_blocks_new(&m->between, r->backend, m->kernel, DD_F64, n, PART, bytes, false));
     DD_TRY(dd_feed_init(&m->syn, &m->feeding, n, true));
     DD_TRY(dd_feed_init(&m->real, &m->feeding, PART, true));
     DD_TRY(dd_tensor_init(&m->kss, DD_F64, DD_SHAPE(n, n)));
@@ -110,7 +126,8 @@ static dd_status ls_build(dd_run *r, void *state)
     DD_TRY(dd_tensor_init(&m->labels, DD_F64, DD_SHAPE(n, classes)));
     DD_TRY(dd_tensor_init(&m->fitted, DD_F64, DD_SCALAR));
     DD_TRY(build_add(r, m));
-    return build_solve(r, m);
+    DD_TRY(build_solve(r, m));
+    return dd_run_fitting(r, m, m->memory, build_blocks, blocks_fini);
 }
 
 static void ls_fini(void *state)
@@ -119,8 +136,7 @@ static void ls_fini(void *state)
     dd_tensor *const all[] = {&m->kss, &m->kst, &m->gram, &m->right, &m->ridges, &m->labels, &m->fitted};
     dd_program_free(m->add);
     dd_program_free(m->solve);
-    dd_kernel_blocks_free(m->own);
-    dd_kernel_blocks_free(m->between);
+    blocks_fini(m);
     dd_kernel_close(m->kernel);
     dd_feed_fini(&m->syn);
     dd_feed_fini(&m->real);
@@ -166,7 +182,6 @@ static dd_status ls_iterate(dd_run *r, void *state, int64_t it)
     DD_TRY(dd_kernel_blocks_run(m->own, &m->syn.x, NULL, &m->kss));
     for (int64_t at = 0; at < r->nitems; at += PART) {
         DD_TRY(add_part(m, r->items + at, r->nitems - at < PART ? r->nitems - at : PART));
-        if (r->going_on && !r->going_on(r->self)) return dd_run_stopped();
     }
     DD_TRY(solve(r, m));
     dd_set_zero(&r->syn->soft_labels);
@@ -189,6 +204,7 @@ const dd_method dd_method_ls = {
     .not_aug = "the kernel sees images as they are",
     .protocol = "krr",
     .labels = "learned",
+    .cuts = {"memory"},
     .settle = ls_settle,
     .build = ls_build,
     .iterate = ls_iterate,

@@ -62,6 +62,12 @@ static inline dd_status dd_run_stopped(void)
     return dd_fail(DD_EINTERRUPTED, "stopped on request");
 }
 
+/* For between two parts of an iteration. */
+static inline dd_status dd_run_asked(const dd_run *r)
+{
+    return !r->going_on || r->going_on(r->self) ? DD_OK : dd_run_stopped();
+}
+
 /* x [n] becomes its softmax. */
 void dd_softmax_row(float *x, int64_t n);
 /* Gives r->syn soft labels, one-hot at first. For settle. */

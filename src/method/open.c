@@ -22,6 +22,7 @@ static const dd_option driver_table[] = {
     {"net", DD_OPT_STRING, AT(net), "auto", 0, 0, NULL, "network specification; auto is the method's own choice"},
     {"init", DD_OPT_CHOICE, AT(init), "auto", 0, 0, "auto|real|noise|herding|kcenter|kmeans",
      "what the images start as; auto is the method's own choice"},
+    {"init_from", DD_OPT_STRING, AT(init_from), "", 0, 0, NULL, "a set whose images they start as, in place of init"},
     {"aug", DD_OPT_STRING, AT(aug), "auto", 0, 0, NULL, "differentiable augmentation of the method"},
     {"labels", DD_OPT_CHOICE, AT(labels), "auto", 0, 0, "auto|hard|soft|learned",
      "hard, those a network trained on the real data gives the first images, or learned; auto is the method's own"},
@@ -101,6 +102,8 @@ static dd_status check_meaning(const dd_driver *d)
 {
     DD_TRY(dd_method_means(d->method, "labels", d->o.labels));
     DD_TRY(dd_method_means(d->method, "init", d->o.init));
+    if (d->o.init_from[0] && !d->method->iterations)
+        return dd_fail(DD_EUNSUPPORTED, "init_from means nothing to method %s: it chooses its images itself", d->method->name);
     DD_TRY(dd_method_means(d->method, "precision", d->o.precision));
     return strcmp(d->o.aug, "auto") == 0 ? DD_OK : dd_method_means(d->method, "aug", d->o.aug);
 }
@@ -303,11 +306,47 @@ static dd_status open_run(dd_driver *d)
     return DD_OK;
 }
 
+/* A set whose pixels mean what those of this run do, and whose images are as many of each class. */
+static dd_status check_origin(const dd_synset *s, const dd_synset *own, const char *dir)
+{
+    char text[2][128], whitening[2][80] = {"none", "none"};
+    if (!dd_shape_equal(s->images.shape, own->images.shape) || s->classes != own->classes)
+        return dd_fail(DD_EINVAL, "%s holds images %s of %" PRId64 " classes, this run makes %s of %" PRId64, dir,
+                       dd_shape_text(s->images.shape, text[0], sizeof text[0]), s->classes,
+                       dd_shape_text(own->images.shape, text[1], sizeof text[1]), own->classes);
+    for (int64_t i = 0; i < s->m && !s->targets; i++)
+        if (dd_i32(&s->labels)[i] != dd_i32(&own->labels)[i])
+            return dd_fail(DD_EINVAL, "image %" PRId64 " of %s is of class %" PRId32 ", in this run it is of class %" PRId32,
+                           i, dir, dd_i32(&s->labels)[i], dd_i32(&own->labels)[i]);
+    for (int64_t c = 0; c < s->c; c++)
+        if (s->mean[c] != own->mean[c] || s->std[c] != own->std[c])
+            return dd_fail(DD_EINVAL,
+                           "%s is normalised by %g/%g in channel %" PRId64 ", this run by %g/%g: give the same --normalise",
+                           dir, s->mean[c], s->std[c], c, own->mean[c], own->std[c]);
+    if (s->whitening) dd_whitening_text(s->whitening, whitening[0], sizeof whitening[0]);
+    if (own->whitening) dd_whitening_text(own->whitening, whitening[1], sizeof whitening[1]);
+    return strcmp(whitening[0], whitening[1]) == 0
+               ? DD_OK
+               : dd_fail(DD_EINVAL, "%s has whitening %s, this run %s: give the same --normalise", dir, whitening[0],
+                         whitening[1]);
+}
+
+static dd_status take_images(dd_driver *d)
+{
+    dd_synset *s;
+    DD_TRY(dd_synset_load(&s, d->o.init_from));
+    dd_status st = check_origin(s, d->r.syn, d->o.init_from);
+    if (st == DD_OK) st = dd_tensor_copy(&d->r.syn->images, &s->images);
+    dd_synset_free(s);
+    return st;
+}
+
 static dd_status initialise(dd_driver *d)
 {
     dd_tensor *images = &d->r.syn->images;
     const dd_key key = dd_key_at(d->r.key, "init", 0);
     if (!d->method->iterations) return DD_OK;
+    if (d->o.init_from[0]) return take_images(d);
     if (strcmp(d->o.init, "noise") == 0) {
         dd_key_fill_normal(key, dd_f32(images), dd_shape_count(images->shape), 0, 1);
         return DD_OK;

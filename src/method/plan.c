@@ -217,9 +217,9 @@ dd_status dd_plan_fits(dd_driver *d)
     const dd_status s = try_evaluation(d);
     if (s != DD_ENOMEM) return s;
     snprintf(why, sizeof why, "%.299s", dd_last_error());
-    if (d->o.resume) return dd_fail(DD_ENOMEM, "the networks of the evaluation do not fit: %s", why);
+    if (d->o.resume) return dd_fail(DD_ENOMEM, "the evaluation does not fit: %s", why);
     return dd_fail(DD_ENOMEM,
-                   "the networks of the evaluation do not fit: %s, or distil with --set eval_repeats=0%s and evaluate "
+                   "the evaluation does not fit: %s, or distil with --set eval_repeats=0%s and evaluate "
                    "elsewhere",
                    why, d->o.eval_every ? " --set eval_every=0" : "");
 }

@@ -18,6 +18,7 @@
 dd_status dd_record_check_names(const dd_driver *d)
 {
     DD_TRY(dd_utf8_check("the path of the data", d->data_name));
+    DD_TRY(dd_utf8_check("the folder of init_from", d->o.init_from));
     return dd_utf8_check("the path of the output folder", d->o.out);
 }
 
@@ -179,7 +180,11 @@ static void accuracies(dd_str *s, const char *key, const dd_eval_result *e)
     dd_str_addf(s, ",\n  \"%s\": {\"mean\": %.17g, \"std\": %.17g, \"networks\": %" PRId64 ", \"accuracy\": [", key,
                 e->mean, e->std, e->repeats);
     for (int64_t i = 0; i < e->repeats; i++) dd_str_addf(s, "%s%.17g", i ? ", " : "", e->accuracy[i]);
-    dd_str_add(s, "]}");
+    dd_str_add(s, "], ");
+    if (e->kernel)
+        dd_str_addf(s, "\"ridge\": %.17g}", e->ridge);
+    else
+        pair(s, "net", e->net, "}");
 }
 
 static void protocol(dd_str *s, const dd_protocol *p)
@@ -204,13 +209,14 @@ static void cuts(const dd_driver *d, dd_str *out)
     if (any) dd_str_add(out, "},\n");
 }
 
-dd_status dd_record_set(const dd_driver *d, dd_str *out)
+static dd_status set_facts(const dd_driver *d, dd_str *out)
 {
     dd_str_addf(out, "{\n  \"format\": \"attar-set-1\",\n  \"attar\": \"%s\",\n  ", dd_version());
     pair(out, "method", d->method->name, ",\n  ");
     pair(out, "cite", d->method->cite, ",\n  ");
     pair(out, "net", dd_net_spec(d->net), ",\n  ");
-    pair(out, "init", d->method->iterations ? d->o.init : d->method->name, ",\n  ");
+    const char *init = d->o.init_from[0] ? d->o.init_from : d->o.init;
+    pair(out, "init", d->method->iterations ? init : d->method->name, ",\n  ");
     pair(out, "labels", d->o.labels, ",\n  ");
     pair(out, "aug", d->aug, ",\n");
     if (d->method->made_from) {
@@ -246,6 +252,16 @@ dd_status dd_record_set(const dd_driver *d, dd_str *out)
     if (d->result->random.repeats) accuracies(out, "random_real", &d->result->random);
     dd_str_add(out, "\n}\n");
     return finished(out);
+}
+
+dd_status dd_record_set(dd_driver *d)
+{
+    dd_str json = {0};
+    dd_synset_classify(d->r.syn);
+    dd_status s = set_facts(d, &json);
+    if (s == DD_OK) s = dd_synset_save(d->r.syn, d->o.out, json.p);
+    dd_str_free(&json);
+    return s;
 }
 
 dd_status dd_record_run(const dd_driver *d, dd_str *out)

@@ -336,7 +336,7 @@ static dd_status turn_to(const dd_run *r, rfad *m, int64_t k, const int32_t *ite
 {
     const dd_tensor row = dd_tensor_rows(&m->thetas, k, 1);
     dd_tensor slot = {0};
-    if (r->going_on && !r->going_on(r->self)) return dd_run_stopped();
+    DD_TRY(dd_run_asked(r));
     copy(&m->theta, &row);
     if (k < m->kept) {
         slot = dd_tensor_rows(&m->all, k, 1);

@@ -268,7 +268,7 @@ static dd_tensor row(const dd_unroll *u, const dd_tensor *all, int64_t i)
 
 static dd_status still_wanted(const dd_unroll *u)
 {
-    return u->r->going_on && !u->r->going_on(u->r->self) ? dd_run_stopped() : DD_OK;
+    return dd_run_asked(u->r);
 }
 
 dd_tensor dd_unroll_theta(const dd_unroll *u, int64_t i)

@@ -11,10 +11,10 @@
 #include <math.h>
 #include <string.h>
 
-/* x [n,..], y [m,..]; k [n,m] what is computed; d [n,m] and dx where slopes are asked for. */
+/* x [n,..], y [m,..]; k [n,m] what is computed; d [n,m], dx and dy where slopes are asked for, dy only within a set. */
 typedef struct block {
     dd_program *run, *slope;
-    dd_tensor x, y, k, d, dx;
+    dd_tensor x, y, k, d, dx, dy;
 } block;
 
 struct dd_kernel_blocks {
@@ -23,7 +23,7 @@ struct dd_kernel_blocks {
     dd_dtype dtype;
     dd_image image;
     int64_t rows, columns; /* of a block */
-    bool slopes;
+    bool slopes, within;   /* a set's own matrix: a pair of its images comes once, and stands for both orders */
     block pair, own; /* own: columns x columns */
     dd_status (*going_on)(void *self);
     void *self;
@@ -34,11 +34,13 @@ static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, 
     dd_graph *g;
     DD_TRY(dd_draft(&g));
     const dd_val x = dd_input(g, "x", e->dtype, w->x.shape), y = own ? x : dd_input(g, "y", e->dtype, w->y.shape);
-    const dd_val k = dd_kernel_apply_once(g, e->kernel, x, y);
-    dd_val dx;
+    const dd_val k = dd_kernel_apply_once(g, e->kernel, x, y), wrt[] = {x, y};
+    const bool both = w->dy.data != NULL;
+    dd_val d[2];
     if (slope) {
-        dd_grad(g, dd_dot(g, dd_input(g, "d", e->dtype, w->d.shape), k), 1, &x, &dx);
-        dd_output(g, "dx", dx);
+        dd_grad(g, dd_dot(g, dd_input(g, "d", e->dtype, w->d.shape), k), both ? 2 : 1, wrt, d);
+        dd_output(g, "dx", d[0]);
+        if (both) dd_output(g, "dy", d[1]);
     } else {
         dd_output(g, "k", k);
     }
@@ -47,6 +49,7 @@ static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, 
     if (!own) DD_TRY(dd_bind(*out, "y", &w->y));
     if (!slope) return dd_bind(*out, "k", &w->k);
     DD_TRY(dd_bind(*out, "d", &w->d));
+    if (both) DD_TRY(dd_bind(*out, "dy", &w->dy));
     return dd_bind(*out, "dx", &w->dx);
 }
 
@@ -60,6 +63,7 @@ static dd_status block_open(dd_kernel_blocks *e, block *w, int64_t n, int64_t m,
     if (e->slopes) {
         DD_TRY(dd_tensor_init(&w->d, e->dtype, DD_SHAPE(n, m)));
         DD_TRY(dd_tensor_init(&w->dx, e->dtype, sx));
+        if (e->within && !own) DD_TRY(dd_tensor_init(&w->dy, e->dtype, sy));
         DD_TRY(compile(e, &w->slope, w, own, true));
     }
     return compile(e, &w->run, w, own, false);
@@ -67,7 +71,7 @@ static dd_status block_open(dd_kernel_blocks *e, block *w, int64_t n, int64_t m,
 
 static void block_close(block *w)
 {
-    dd_tensor *const all[] = {&w->x, &w->y, &w->k, &w->d, &w->dx};
+    dd_tensor *const all[] = {&w->x, &w->y, &w->k, &w->d, &w->dx, &w->dy};
     dd_program_free(w->run);
     dd_program_free(w->slope);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
@@ -97,9 +101,15 @@ dd_status dd_kernel_blocks_new(dd_kernel_blocks **out, dd_backend *b, const dd_k
     e->dtype = t;
     e->image = dd_kernel_image(k);
     e->slopes = slopes;
-    choose_sizes(e, n, m, memory);
-    *out = e;
-    return DD_OK;
+    e->within = m == 0;
+    choose_sizes(e, n, m ? m : n, memory);
+    dd_status s = e->within ? block_open(e, &e->own, e->columns, e->columns, true) : DD_OK;
+    if (s == DD_OK && !(e->within && e->columns == n)) s = block_open(e, &e->pair, e->rows, e->columns, false);
+    if (s == DD_OK)
+        *out = e;
+    else
+        dd_kernel_blocks_free(e);
+    return s;
 }
 
 void dd_kernel_blocks_free(dd_kernel_blocks *e)
@@ -136,13 +146,22 @@ static void block_out(const block *w, const place *p, dd_tensor *out)
                (const char *)w->k.data + (size_t)i * from * size, (size_t)p->m * size);
 }
 
+/* The block below the diagonal as the one above it. */
+static void block_out_turned(const block *w, const place *p, dd_tensor *out)
+{
+    const size_t size = dd_dtype_size(out->dtype), from = (size_t)w->k.shape.dim[1], to = (size_t)out->shape.dim[1];
+    for (int64_t j = 0; j < p->m; j++)
+        for (int64_t i = 0; i < p->n; i++)
+            memcpy((char *)out->data + ((size_t)(p->j + j) * to + (size_t)(p->i + i)) * size,
+                   (const char *)w->k.data + ((size_t)i * from + (size_t)j) * size, size);
+}
+
 static double element(const dd_tensor *t, int64_t i)
 {
     return t->dtype == DD_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
 }
 
-/* What is beside the block asks for nothing. Within one set a pair comes twice, with the roles exchanged; the block
- * stands for both. */
+/* What is beside the block asks for nothing. Within one set the block stands for both orders of its pairs. */
 static void block_in(block *w, const place *p, const dd_tensor *d, bool twice)
 {
     const int64_t to = w->d.shape.dim[1], from = d->shape.dim[1];
@@ -178,18 +197,19 @@ typedef struct task {
 static dd_status do_block(const task *t, block *w, const place *p)
 {
     dd_kernel_blocks *e = t->e;
-    const bool own = w == &e->own;
+    const bool own = w == &e->own, both = e->within && !own;
     if (e->going_on) DD_TRY(e->going_on(e->self));
-    if (!w->run) DD_TRY(block_open(e, w, own ? e->columns : e->rows, e->columns, own));
     rows_in(&w->x, t->x, p->i, p->n);
     if (!own) rows_in(&w->y, t->y ? t->y : t->x, p->j, p->m);
     if (!t->d) {
         DD_TRY(dd_exec(w->run));
         block_out(w, p, t->out);
+        if (both) block_out_turned(w, p, t->out);
         return DD_OK;
     }
-    block_in(w, p, t->d, !own && !t->y);
+    block_in(w, p, t->d, both);
     DD_TRY(dd_exec(w->slope));
+    if (both) add_rows(t->dx, p->j, p->m, &w->dy);
     add_rows(t->dx, p->i, p->n, &w->dx);
     return DD_OK;
 }
@@ -221,7 +241,6 @@ static dd_status all_blocks(const task *t)
         p.i = j;
         p.n = p.m;
         DD_TRY(do_block(t, &t->e->own, &p));
-        DD_TRY(strip(t, p, 0, j));
         DD_TRY(strip(t, p, j + p.m, n));
     }
     return DD_OK;

@@ -10,6 +10,9 @@ works 'matches the recorded result' eval hard
 works 'protocol dc' eval learned --protocol dc --epochs 2 --repeats 1 --net convnet:depth=1,width=8
 works 'targets of a regression' info learned
 works 'fc:depth=2' eval learned --kernel FC-2
+works 'by another protocol' eval hard --ridge 0.01
+works 'ridge 0.01' eval hard --ridge 0.01
+works '' $kip --set labels=learned --set eval_repeats=0 --out apart
 python3 - hard/set.json learned/set.json <<'PY' || fail 'the recorded results are worse than a kernel regression should be'
 import json, sys
 for path in sys.argv[1:]:
@@ -23,6 +26,13 @@ PY
 conv="distill --method kip --data digits --ipc 1 --iterations 2 --seed 3 --threads 1 --quiet --set kernel=conv:depth=2 --set batch_real=20"
 works 'KIP' $conv --out whole
 works 'KIP' $conv --set memory=8 --out blocks
+works 'KIP' $conv --protocol dc --eval-epochs 1 --eval-repeats 1 --no-baselines --net convnet:depth=1,width=8 --out judged
+works 'conv:depth=2' eval judged --protocol krr
+# a run begins from the images of another
+works 'KIP' $kip --iterations 2 --set lr_img=0 --init-from whole --out again
+works 'LS' distill --method ls --data digits --ipc 1 --init-from whole --seed 3 --threads 1 --quiet --out relabelled
+expect 2 'this run makes [20,1,8,8]' distill --method ls --data digits --ipc 2 --init-from whole --out x
+expect 8 'chooses its images itself' distill --method herding --data digits --ipc 1 --init-from whole --out x
 works 'kernel 10x10' kernel whole blocks --out k.safetensors --threads 1
 works '"rows": 10' kernel whole --kernel myrtle --out own.safetensors --type float32 --json --threads 1
 python3 - k.safetensors <<'PY' || fail 'the matrix of two equal sets is not symmetric with a large diagonal'
@@ -58,6 +68,29 @@ def write(path, tensors):
     text += b" " * (-len(text) % 8)
     open(path, "wb").write(struct.pack("<Q", len(text)) + text + body)
 PY
+python3 - <<'PY' || fail 'sets that begin from others, or labels beside targets, are not what they should be'
+from tensors import *
+images = lambda d: read(d + "/set.safetensors")["images"][1]
+assert images("again") == images("whole") == images("relabelled")
+s = read("apart/set.safetensors")
+n, (v, labels) = 10, s["labels"]
+y = struct.unpack("<100f", s["targets"][1])
+size = len(labels) // n
+assert [int.from_bytes(labels[size * i : size * (i + 1)], "little") for i in range(n)] == [
+    max(range(10), key=lambda c: y[10 * i + c]) for i in range(n)]
+PY
+mkdir alike && cp hard/set.json alike && python3 - <<'PY' || fail 'a set of equal images'
+from tensors import *
+s = read("hard/set.safetensors")
+v, data = s["images"]
+s["images"] = (v, data[: len(data) // 10] * 10)
+write("alike/set.safetensors", s)
+import hashlib
+sha = lambda path: hashlib.sha256(open(path, "rb").read()).hexdigest()
+text = open("alike/set.json").read().replace(sha("hard/set.safetensors"), sha("alike/set.safetensors"))
+open("alike/set.json", "w").write(text)
+PY
+works 'has no factor' eval alike --ridge 0
 python3 - <<'PY' || fail 'the input of grad'
 from tensors import *
 s, real = read("solved/set.safetensors"), read("all/set.safetensors")
@@ -80,6 +113,12 @@ PY
 works 'FREPO' distill --method frepo --data digits --ipc 1 --net widening:depth=1,width=8,norm=batch,init=lecun --iterations 150 --set batch_real=200 --set lr_img=0.01 --set lr_label=0.01 --seed 2 --threads 1 --quiet --eval-epochs 300 --eval-repeats 2 --out pooled
 works 'targets of a regression' info pooled
 works 'protocol frepo' eval pooled --repeats 1
+works 'norm=none' eval pooled --repeats 1 --epochs 1 --net convnet:depth=1,width=8,norm=batch
+works 'norm=instance' eval pooled --repeats 1 --epochs 1 --net convnet:depth=1,width=8,norm=instance
+expect 2 'are for --protocol krr' eval pooled --kernel FC-1
+# networks whose numbers become too large give way, and the run goes on
+works 'FREPO' distill --method frepo --data digits --ipc 1 --net mlp:depth=8,width=64 --iterations 30 --set pool=2 --set batch_real=100 --set lr_net=1000 --eval-repeats 1 --eval-epochs 1 --no-baselines --seed 2 --threads 1 --out wild
+grep -q 'a fresh one takes its place' err || fail "no network of the pool gave way: $(cat err)"
 python3 - pooled/set.json <<'PY' || fail 'frepo is not above random real images'
 import json, sys
 with open(sys.argv[1]) as f:
@@ -115,6 +154,9 @@ expect 2 'at least 32 pixels a side' $kip --set kernel=conv:depth=5 --out x
 expect 8 'the kernel sees images as they are' $kip --aug flip --out x
 expect 2 'expected X [Y]' kernel --out x
 expect 2 'needs --out' kernel whole
+expect 4 'cannot be written' kernel whole --out nowhere/k.safetensors
+expect 2 'needs a block' $kip --set kernel=conv:depth=0 --out x
+expect 9 'predicts numbers too large or none' eval hard --kernel fc:depth=10,w_std=100000
 expect 2 'cannot go there' kernel k.safetensors --out k.safetensors
 expect 3 'no tensor "images"' kernel k.safetensors --out y.safetensors
 [ ! -e x ] || fail 'a refused run left a folder'

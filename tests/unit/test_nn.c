@@ -575,6 +575,31 @@ static void lamb_moves_by_its_norm(void **state)
     for (int i = 0; i < 3; i++) assert_true(fabs((double)x[i] - want[i]) < 1e-5);
 }
 
+/* Three steps, in which moments and their corrections matter; what is 0 has no norm and moves by lr times the
+ * direction. */
+static void lamb_follows_its_formula(void **state)
+{
+    (void)state;
+    for (int zero = 0; zero < 2; zero++) {
+        float x[] = {zero ? 0.0f : 3.0f, zero ? 0.0f : -4.0f}, m[2] = {0}, v[2] = {0};
+        double y[] = {(double)x[0], (double)x[1]}, first[2] = {0}, second[2] = {0};
+        for (int64_t t = 1; t <= 3; t++) {
+            const float g[] = {0.5f, (float)(t * t)};
+            double u[2], squares = 0;
+            dd_lamb_update(x, m, v, g, 2, 0.01, 0.9, 0.999, t);
+            for (int i = 0; i < 2; i++) {
+                first[i] = 0.9 * first[i] + 0.1 * (double)g[i];
+                second[i] = 0.999 * second[i] + 0.001 * (double)g[i] * (double)g[i];
+                u[i] = first[i] / (1 - pow(0.9, (double)t)) / (sqrt(second[i] / (1 - pow(0.999, (double)t))) + 1e-6);
+                squares += u[i] * u[i];
+            }
+            const double size = sqrt(y[0] * y[0] + y[1] * y[1]), along = size > 0 ? 0.01 * size / sqrt(squares) : 0.01;
+            for (int i = 0; i < 2; i++) y[i] -= along * u[i];
+            for (int i = 0; i < 2; i++) assert_true(fabs((double)x[i] - y[i]) < 2e-6);
+        }
+    }
+}
+
 /* Whichever allocation fails, the failure is reported and nothing leaks (the sanitizer build sees to that). */
 static void every_allocation_may_fail(void **state)
 {
@@ -613,6 +638,7 @@ int main(void)
         cmocka_unit_test(testing_does_not_mix_images),
         cmocka_unit_test(lecun_has_its_variance),
         cmocka_unit_test(lamb_moves_by_its_norm),
+        cmocka_unit_test(lamb_follows_its_formula),
         cmocka_unit_test(nngp_has_its_variance),
         cmocka_unit_test(adabelief_follows_its_formula),
         cmocka_unit_test(every_allocation_may_fail),
