@@ -245,14 +245,14 @@ dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double r
     return DD_OK;
 }
 
-dd_status dd_run_fitting(dd_run *r, void *m, int64_t asked, dd_status (*make)(dd_run *r, void *m, int64_t mib),
+dd_status dd_run_fitting(dd_run *r, void *m, int64_t asked, dd_status (*make)(dd_run *r, void *m, int64_t n),
                          void (*undo)(void *m))
 {
     const int64_t before = r->cut[0];
-    for (int64_t mib = before > 0 && before < asked ? before : asked;; mib = (mib + 1) / 2) {
-        const dd_status s = make(r, m, mib);
-        r->cut[0] = mib < asked ? mib : 0;
-        if (s != DD_ENOMEM || !r->limited || mib == 1) return s;
+    for (int64_t n = before > 0 && before < asked ? before : asked;; n = (n + 1) / 2) {
+        const dd_status s = make(r, m, n);
+        r->cut[0] = n < asked ? n : 0;
+        if (s != DD_ENOMEM || !r->limited || n == 1) return s;
         undo(m);
     }
 }

@@ -58,9 +58,9 @@ dd_status dd_regress(const dd_run *r, dd_program *p, dd_tensor *factor, double r
 /* For settle: spec [DD_OPT_TEXT] becomes canonical, and with `ridge` what the set is judged by. Errors of
  * dd_kernel_open. */
 dd_status dd_run_kernel(dd_run *r, char *spec, double ridge);
-/* For build of a method whose first of `cuts` is such an option: make(r, m, mib) with as many MiB as asked or, where
- * memory is limited, with half of it as often as it ends with DD_ENOMEM, after undo(m). */
-dd_status dd_run_fitting(dd_run *r, void *m, int64_t asked, dd_status (*make)(dd_run *r, void *m, int64_t mib),
+/* For build of a method whose first of `cuts` is such an option: make(r, m, n) with as much as asked or, where memory
+ * is limited, with half of it as often as it ends with DD_ENOMEM, after undo(m). */
+dd_status dd_run_fitting(dd_run *r, void *m, int64_t asked, dd_status (*make)(dd_run *r, void *m, int64_t n),
                          void (*undo)(void *m));
 /* Before each of its blocks e asks whether the run shall go on. */
 void dd_run_watch(dd_run *r, dd_kernel_blocks *e);

@@ -7,6 +7,7 @@
  * on the set, by squared error, or a fresh one takes its place. Knows graph, exec, nn, data. */
 #include "base/memory.h"
 #include "method/embed.h"
+#include "method/features.h"
 #include "method/lossgrad.h"
 #include "nn/krr.h"
 #include "nn/train_step.h"
@@ -21,17 +22,19 @@ enum { AGE, STEPS, NOTES }; /* what the pool's notes hold of a network */
 typedef struct frepo {
     /* options */
     double lr_img, lr_label, lr_floor, lr_net, ridge;
-    int64_t batch_real, pool, max_age, batch_net, schedule;
+    int64_t batch_real, pool, max_age, batch_net, schedule, chunk;
     bool flip, margin, learned;
     /* the rest is its own */
     int64_t m; /* real images of a step */
     dd_trainer *trainer;
     dd_trainer_memory net; /* of the network at hand */
-    dd_program *p;
+    dd_program *p; /* of everything, or of all but the features */
+    dd_features parts;
     dd_embed real;
     dd_feed syn;
     dd_tensor yt;                                   /* [m,C] */
     dd_tensor theta, stats, features;               /* [P] [S] [m,F] in the type of the arithmetic */
+    dd_tensor fs, dfs;                              /* of the set where it passes in parts: [n,F], [2n,F] with flip */
     dd_tensor loss, factor, dx, dy;                 /* scalar; F64 scalar, the regulariser; as the set's */
     dd_tensor thetas, firsts, seconds, runs, notes; /* F32 [pool,P] three times, [pool,S]; F64 [pool,NOTES] */
     dd_tensor moments, label_moments;               /* F32 [2,M,C,H,W], [2,M,classes] of LAMB */
@@ -60,6 +63,8 @@ static const dd_option options[] = {
      "25"},
     {"batch_net", DD_OPT_INT, offsetof(frepo, batch_net), "1000", 1, 1e6, NULL,
      "images of the set in a step of a network, at most"},
+    {"chunk", DD_OPT_INT, offsetof(frepo, chunk), "0", 0, 1e6, NULL,
+     "images of the set that pass at a time, which costs one more pass forward; 0: all at once"},
     {"flip", DD_OPT_BOOL, offsetof(frepo, flip), "false", 0, 0, NULL,
      "the set's mirror images beside it in the regression; the paper's for CIFAR-10"},
     {"margin", DD_OPT_BOOL, offsetof(frepo, margin), "true", 0, 0, NULL,
@@ -94,17 +99,14 @@ static dd_val label_margin(dd_graph *g, dd_val y)
     return dd_scale(g, dd_sum_all(g, dd_max(g, dd_neg(g, gap), most)), 1 / (double)s.dim[0]);
 }
 
-static dd_val objective(dd_graph *g, const dd_run *r, const frepo *m, dd_val xs, dd_val ys)
+/* Of the set's features fs and labels ys. */
+static dd_val objective(dd_graph *g, const dd_run *r, const frepo *m, dd_val fs, dd_val ys)
 {
     const double share = 1 / (double)r->data->classes;
-    const dd_val theta = dd_input(g, "theta", r->dtype, m->theta.shape);
-    const dd_val stats = m->stats.data ? dd_input(g, "stats", r->dtype, m->stats.shape) : (dd_val){0};
     const dd_val ft = dd_input(g, "features", r->dtype, m->features.shape);
     const dd_val yt = dd_addc(g, dd_input(g, "yt", r->dtype, m->yt.shape), -share);
     const dd_val u = r->learned ? ys : dd_addc(g, ys, -share);
-    const dd_val x2[] = {xs, dd_flip(g, xs, 8u)}, y2[] = {u, u};
-    const dd_val x = m->flip ? dd_concat(g, 2, x2, 0) : xs, y = m->flip ? dd_concat(g, 2, y2, 0) : u;
-    const dd_val fs = dd_net_apply(g, r->net, theta, x, stats).features;
+    const dd_val y2[] = {u, u}, y = m->flip ? dd_concat(g, 2, y2, 0) : u;
     const dd_val wide = dd_cast(g, fs, DD_F64); /* kernels of features are nearly of rank one */
     const dd_val w =
         dd_krr_weights(g, dd_matmul(g, wide, wide, false, true), y, dd_input(g, "ridge", DD_F64, DD_SCALAR));
@@ -114,28 +116,58 @@ static dd_val objective(dd_graph *g, const dd_run *r, const frepo *m, dd_val xs,
                                    : dd_cast(g, loss, r->dtype);
 }
 
-static dd_status build_program(const dd_run *r, frepo *m)
+/* By the images, or in parts by their features. */
+static dd_status build_program(const dd_run *r, frepo *m, bool parts)
 {
     dd_graph *g;
     DD_TRY(dd_draft(&g));
-    const dd_val wrt[] = {dd_input(g, "xs", r->dtype, m->syn.x.shape), dd_input(g, "ys", r->dtype, m->syn.y.shape)};
-    const dd_val loss = objective(g, r, m, wrt[0], wrt[1]);
-    dd_val d[2];
+    const dd_val wrt[] = {parts ? dd_input(g, "fs", r->dtype, m->fs.shape) : dd_input(g, "xs", r->dtype, m->syn.x.shape),
+                          dd_input(g, "ys", r->dtype, m->syn.y.shape)};
+    dd_val fs = wrt[0], d[2];
+    if (!parts) {
+        const dd_val theta = dd_input(g, "theta", r->dtype, m->theta.shape);
+        const dd_val stats = m->stats.data ? dd_input(g, "stats", r->dtype, m->stats.shape) : (dd_val){0};
+        fs = dd_features_of(g, r, theta, stats, wrt[0], m->flip);
+    }
+    const dd_val loss = objective(g, r, m, fs, wrt[1]);
     dd_grad(g, loss, 2, wrt, d);
     dd_output(g, "loss", loss);
-    dd_output(g, "dx", d[0]);
+    dd_output(g, parts ? "dfs" : "dx", d[0]);
     dd_output(g, "dy", d[1]);
     DD_TRY(dd_compile_draft(&m->p, g, r->backend));
-    DD_TRY(dd_bind(m->p, "xs", &m->syn.x));
+    DD_TRY(parts ? dd_bind(m->p, "fs", &m->fs) : dd_bind(m->p, "xs", &m->syn.x));
     DD_TRY(dd_bind(m->p, "ys", &m->syn.y));
     DD_TRY(dd_bind(m->p, "yt", &m->yt));
-    DD_TRY(dd_bind(m->p, "theta", &m->theta));
-    if (m->stats.data) DD_TRY(dd_bind(m->p, "stats", &m->stats));
+    if (!parts) DD_TRY(dd_bind(m->p, "theta", &m->theta));
+    if (!parts && m->stats.data) DD_TRY(dd_bind(m->p, "stats", &m->stats));
     DD_TRY(dd_bind(m->p, "features", &m->features));
     DD_TRY(dd_bind(m->p, "ridge", &m->factor));
     DD_TRY(dd_bind(m->p, "loss", &m->loss));
-    DD_TRY(dd_bind(m->p, "dx", &m->dx));
+    DD_TRY(parts ? dd_bind(m->p, "dfs", &m->dfs) : dd_bind(m->p, "dx", &m->dx));
     return dd_bind(m->p, "dy", &m->dy);
+}
+
+static dd_status build_parts(dd_run *r, void *state, int64_t chunk)
+{
+    frepo *m = state;
+    const bool parts = chunk < r->syn->m;
+    const dd_shape f = DD_SHAPE(m->flip ? 2 * r->syn->m : r->syn->m, dd_net_features(r->net));
+    if (parts) {
+        DD_TRY(dd_tensor_init(&m->fs, r->dtype, f));
+        DD_TRY(dd_tensor_init(&m->dfs, r->dtype, f));
+        DD_TRY(dd_features_init(&m->parts, r, chunk, m->flip, &m->theta, &m->stats));
+    }
+    return build_program(r, m, parts);
+}
+
+static void parts_fini(void *state)
+{
+    frepo *m = state;
+    dd_program_free(m->p);
+    m->p = NULL;
+    dd_features_fini(&m->parts);
+    dd_tensor_fini(&m->fs);
+    dd_tensor_fini(&m->dfs);
 }
 
 static dd_status allocate(const dd_run *r, frepo *m)
@@ -171,11 +203,10 @@ static dd_status frepo_build(dd_run *r, void *state)
     m->m = r->given ? r->nitems : m->batch_real;
     DD_TRY(allocate(r, m));
     DD_TRY(dd_stream_init(&m->stream, r, m->m));
-    DD_TRY(build_program(r, m));
     DD_TRY(dd_embed_init(&m->real, r, m->m, &m->theta, &m->stats));
     DD_TRY(dd_trainer_new(&m->trainer, r->backend, r->net, &o));
     m->net = dd_trainer_state(m->trainer);
-    return DD_OK;
+    return dd_run_fitting(r, m, m->chunk && m->chunk < r->syn->m ? m->chunk : r->syn->m, build_parts, parts_fini);
 }
 
 static void frepo_fini(void *state)
@@ -184,7 +215,7 @@ static void frepo_fini(void *state)
     dd_tensor *const all[] = {&m->theta,   &m->stats, &m->features, &m->loss,    &m->factor,
                               &m->dx,      &m->dy,    &m->yt,       &m->thetas,  &m->firsts,
                               &m->seconds, &m->runs,  &m->notes,    &m->moments, &m->label_moments};
-    dd_program_free(m->p);
+    parts_fini(m);
     dd_trainer_free(m->trainer);
     dd_feed_fini(&m->syn);
     dd_embed_fini(&m->real);
@@ -285,7 +316,9 @@ static dd_status differentiate(dd_run *r, frepo *m, const int32_t *items)
     DD_TRY(dd_embed_run(&m->real, r, items, &m->features, &m->yt));
     dd_feed_synthetic(&m->syn, r, 0, 0, m->syn.n);
     dd_feed_labels(&m->syn, r, 0, 0, m->syn.n);
+    if (m->fs.data) DD_TRY(dd_features_run(&m->parts, r, &m->syn.x, &m->fs));
     DD_TRY(dd_regress(r, m->p, &m->factor, m->ridge, &m->raised));
+    if (m->fs.data) DD_TRY(dd_features_slope(&m->parts, r, &m->syn.x, &m->dfs, &m->dx));
     r->loss = dd_scalar(&m->loss);
     return DD_OK;
 }
@@ -358,7 +391,7 @@ const dd_method dd_method_frepo = {
     .title = "Neural feature regression with pooling",
     .cite = "Zhou, Nezhadarya, Ba 2022",
     .cost = "batch_real images forward, the set forward and backward, one solution, a network's step on the set",
-    .memory = "the set at first order, batch_real features, pool networks with their optimisers",
+    .memory = "chunk images of the set at first order, batch_real features, pool networks with their optimisers",
     .options = options,
     .state_size = sizeof(frepo),
     .iterations = 500000,
@@ -370,6 +403,7 @@ const dd_method dd_method_frepo = {
     .protocol = "frepo",
     .labels = "learned|hard",
     .rates = "lr_img or lr_label",
+    .cuts = {"chunk"},
     .settle = frepo_settle,
     .build = frepo_build,
     .iterate = frepo_iterate,
