@@ -365,6 +365,17 @@ static void what_steps_keep_does_not_matter(void **state)
     for (int i = 0; i < 3; i++) dd_synset_free(s[i]);
 }
 
+/* FRePo's set in parts, the last of which is smaller, with mirror images: one more pass, and the same images. */
+static void what_passes_in_parts_does_not_matter(void **state)
+{
+    static const char *const all[] = {"batch_real=50", "flip=true", "lr_img=0.01", NULL};
+    static const char *const parts[] = {"batch_real=50", "flip=true", "lr_img=0.01", "chunk=7", NULL};
+    dd_synset *s[] = {run_of(*state, "frepo", "at-once", 4, all), run_of(*state, "frepo", "in-parts", 4, parts)};
+    for (int64_t i = 0; i < dd_shape_count(s[0]->images.shape); i++)
+        assert_true(fabsf(dd_f32(&s[0]->images)[i] - dd_f32(&s[1]->images)[i]) < 1e-4f);
+    for (int i = 0; i < 2; i++) dd_synset_free(s[i]);
+}
+
 /* Where memory is limited steps keep a MiB, which the set tells; a resumed run keeps no more. */
 static void what_steps_keep_may_be_cut(void **state)
 {
@@ -832,6 +843,7 @@ int main(void)
         cmocka_unit_test(a_matrix_that_stays_is_none),
         cmocka_unit_test(what_steps_keep_does_not_matter),
         cmocka_unit_test(what_steps_keep_may_be_cut),
+        cmocka_unit_test(what_passes_in_parts_does_not_matter),
         cmocka_unit_test(skipped_iterations_are_told),
         cmocka_unit_test(other_experts_are_noticed),
         cmocka_unit_test(cafe_ends_its_loops_by_rule_or_cap),
