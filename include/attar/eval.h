@@ -51,12 +51,12 @@ int64_t dd_protocol_span(const dd_protocol *p);
  * rate. "steps": a step for each learning rate that the set holds, without momentum or weight decay. "adam": Adam, lr
  * 0.001, batches of 50, as many epochs as the method found best, else 300. "krr": kernel ridge regression, with the
  * kernel FC-1 until another is put there; the same on every repeat. "frepo": as FRePo's sets are judged:
- * squared error, Adam at 0.0003 with warm-up and cosine, 1000 steps for 10 images, 2000 for 100, 5000 up to 500 but 20,000 for 200, 10,000
- * up to 1000, 40,000 beyond, batches of 500, no batch norm, with their own ranges of augmentation. "rfad": as
- * RFAD's sets are judged: squared error, SGD with momentum 0.9 on the whole set at once, of a centred network; targets
- * times 8 and lr 0.001 for an image a class, and whatever their number on mnist, with weight decay 0.001; else times 2
- * and 0.001 up to ten, 0.01 beyond; of 100 classes lr 0.1. 2000 steps; RFAD has up to 20,000 and ends early, how is not known. d and net may be NULL: of
- * neither kind. DD_ENOTFOUND names the nearest right name.
+ * squared error, Adam at 0.0003 with warm-up and cosine, 1000 steps for 10 images, 2000 for 100, 5000 up to 500 but
+ * 20,000 for 200, 10,000 up to 1000, 40,000 beyond, batches of 500, no batch norm, with their own ranges of
+ * augmentation. "rfad": as RFAD's sets are judged: squared error, SGD with momentum 0.9 on the whole set at once, of a
+ * centred network; targets times 8 and lr 0.001 for an image a class, and whatever their number on mnist, with weight
+ * decay 0.001; else times 2 and 0.001 up to ten, 0.01 beyond; of 100 classes lr 0.1. 2000 steps; RFAD has up to 20,000
+ * and ends early, how is not known. d and net may be NULL: of neither kind. DD_ENOTFOUND names the nearest right name.
  *
  * A DC list is one or more of crop, scale, rotate, noise, joined by "_". Each image of a batch gets one of them, chosen
  * uniformly: crop pads 4 pixels of the batch's channel mean and takes a window at offsets 0..7; scale resizes height
@@ -71,12 +71,12 @@ typedef bool (*dd_train_fn)(void *self, int64_t epoch, int64_t epochs, double lo
 
 typedef struct dd_eval_result {
     int64_t repeats;
-    double accuracy[64]; /* fraction right on the test part, per network */
-    double mean, std;    /* over networks; std is the population's */
-    double seconds;      /* wall time */
-    double train_loss;   /* last epoch's, mean over networks */
-    bool kernel;         /* of a regression by kernel: no networks, and the same each time on the same images */
-    double ridge;        /* what that took: the protocol's, or more where its matrix had no factor; else 0 */
+    double accuracy[64];   /* fraction right on the test part, per network */
+    double mean, std;      /* over networks; std is the population's */
+    double seconds;        /* wall time */
+    double train_loss;     /* last epoch's, mean over networks */
+    bool kernel;           /* of a regression by kernel: no networks, and the same each time on the same images */
+    double ridge;          /* what that took: the protocol's, or more where its matrix had no factor; else 0 */
     char net[DD_OPT_TEXT]; /* the network trained, as its whole specification; else "" */
 } dd_eval_result;
 

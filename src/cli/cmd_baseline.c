@@ -79,8 +79,8 @@ static void print_table(const job *j, const flags *f)
     printf("%-24s %16lld\n%-24s %16s\n", "images per class", (long long)f->ipc, "random real", text);
     printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
            "augmentation %s, %.1f s\n",
-           j->w.data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", j->result.net, j->protocol.name,
-           (long long)j->protocol.epochs, j->protocol.aug, j->result.seconds);
+           j->w.data->name, (long long)j->result.repeats, j->result.repeats == 1 ? "" : "s", j->result.net,
+           j->protocol.name, (long long)j->protocol.epochs, j->protocol.aug, j->result.seconds);
 }
 
 dd_status dd_cmd_baseline(const dd_command *c, int argc, char **argv)

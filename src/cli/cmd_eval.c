@@ -178,7 +178,8 @@ static dd_status find_kernel(job *j, flags *f)
 {
     dd_kernel *k;
     if (!j->protocol.kernel[0] && (f->kernel[0] || f->ridge >= 0))
-        return dd_fail(DD_EINVAL, "--kernel and --ridge are for --protocol krr, this is protocol %s, which trains networks",
+        return dd_fail(DD_EINVAL,
+                       "--kernel and --ridge are for --protocol krr, this is protocol %s, which trains networks",
                        f->protocol);
     if (!j->protocol.kernel[0]) return DD_OK;
     const char *from = recorded_at(j->set, "protocol.kernel") ? "protocol" : "method_options";
@@ -259,10 +260,11 @@ static void print_judge(const job *j)
 {
     const dd_eval_result *r = &j->result;
     if (!r->kernel) {
-        printf("test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
-               "%.1f s\n",
-               j->data->name, (long long)r->repeats, r->repeats == 1 ? "" : "s", r->net, j->protocol.name,
-               (long long)j->protocol.epochs, r->seconds);
+        printf(
+            "test accuracy on %s in %%, mean +- standard deviation over %lld network%s\n%s, protocol %s, %lld epochs, "
+            "%.1f s\n",
+            j->data->name, (long long)r->repeats, r->repeats == 1 ? "" : "s", r->net, j->protocol.name,
+            (long long)j->protocol.epochs, r->seconds);
         return;
     }
     printf("test accuracy on %s in %% by kernel regression\n%s, ridge %g, %.1f s\n", j->data->name, j->protocol.kernel,

@@ -176,7 +176,8 @@ static dd_status tested(void *self, int64_t done, int64_t all)
 static dd_status by_kernel(dd_eval_result *out, dd_backend *b, const dd_tensor *images, const dd_tensor *labels, job *j)
 {
     double accuracy;
-    DD_TRY(dd_krr_accuracy(&accuracy, &out->ridge, b, j->d, images, labels, j->split, j->items, j->nitems, j->p, tested, j));
+    DD_TRY(dd_krr_accuracy(&accuracy, &out->ridge, b, j->d, images, labels, j->split, j->items, j->nitems, j->p, tested,
+                           j));
     for (int64_t r = 0; r < j->repeats; r++) out->accuracy[r] = accuracy;
     DD_TRY(report(j, 0, dd_protocol_span(j->p), 0, accuracy));
     out->kernel = true;
@@ -221,8 +222,8 @@ static dd_status open_net(dd_net **out, const char *spec, const dd_dataset *d, c
     dd_net_close(*out);
     *out = NULL;
     if (snprintf(plain, sizeof plain, "%s%cnorm=none", spec, strchr(spec, ':') ? ',' : ':') >= (int)sizeof plain)
-        return dd_fail(DD_EINVAL, "the network's name is too long for norm=none in it, with which protocol %s trains it",
-                       p->name);
+        return dd_fail(DD_EINVAL,
+                       "the network's name is too long for norm=none in it, with which protocol %s trains it", p->name);
     return dd_net_open(out, plain, im, d->classes);
 }
 

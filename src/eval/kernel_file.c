@@ -83,8 +83,8 @@ static dd_status alike(const char *x, const char *y)
     for (int64_t c = 0; s == DD_OK && c < set[0]->c && c < set[1]->c; c++)
         if (set[0]->mean[c] != set[1]->mean[c] || set[0]->std[c] != set[1]->std[c])
             s = dd_fail(DD_EINVAL,
-                        "channel %" PRId64 " of %s is normalised by %g/%g, of %s by %g/%g: a kernel needs them alike", c, x,
-                        set[0]->mean[c], set[0]->std[c], y, set[1]->mean[c], set[1]->std[c]);
+                        "channel %" PRId64 " of %s is normalised by %g/%g, of %s by %g/%g: a kernel needs them alike",
+                        c, x, set[0]->mean[c], set[0]->std[c], y, set[1]->mean[c], set[1]->std[c]);
     if (s == DD_OK && strcmp(whitening[0], whitening[1]) != 0)
         s = dd_fail(DD_EINVAL, "%s has whitening %s, %s has %s: a kernel needs them alike", x, whitening[0], y,
                     whitening[1]);

@@ -28,7 +28,7 @@ typedef struct frepo {
     int64_t m; /* real images of a step */
     dd_trainer *trainer;
     dd_trainer_memory net; /* of the network at hand */
-    dd_program *p; /* of everything, or of all but the features */
+    dd_program *p;         /* of everything, or of all but the features */
     dd_features parts;
     dd_embed real;
     dd_feed syn;
@@ -121,7 +121,8 @@ static dd_status build_program(const dd_run *r, frepo *m, bool parts)
 {
     dd_graph *g;
     DD_TRY(dd_draft(&g));
-    const dd_val wrt[] = {parts ? dd_input(g, "fs", r->dtype, m->fs.shape) : dd_input(g, "xs", r->dtype, m->syn.x.shape),
+    const dd_val wrt[] = {parts ? dd_input(g, "fs", r->dtype, m->fs.shape)
+                                : dd_input(g, "xs", r->dtype, m->syn.x.shape),
                           dd_input(g, "ys", r->dtype, m->syn.y.shape)};
     dd_val fs = wrt[0], d[2];
     if (!parts) {

@@ -202,7 +202,7 @@ static dd_status kip_build(dd_run *r, void *state)
 static void kip_fini(void *state)
 {
     kip *m = state;
-    dd_tensor *const all[] = {&m->loss,  &m->factor, &m->dx,          &m->dy,           &m->first,
+    dd_tensor *const all[] = {&m->loss,   &m->factor,      &m->dx,           &m->dy,     &m->first,
                               &m->second, &m->label_first, &m->label_second, &m->narrow, &m->narrow_y};
     programs_fini(m);
     dd_kernel_close(m->kernel);

@@ -103,7 +103,8 @@ static dd_status check_meaning(const dd_driver *d)
     DD_TRY(dd_method_means(d->method, "labels", d->o.labels));
     DD_TRY(dd_method_means(d->method, "init", d->o.init));
     if (d->o.init_from[0] && !d->method->iterations)
-        return dd_fail(DD_EUNSUPPORTED, "init_from means nothing to method %s: it chooses its images itself", d->method->name);
+        return dd_fail(DD_EUNSUPPORTED, "init_from means nothing to method %s: it chooses its images itself",
+                       d->method->name);
     DD_TRY(dd_method_means(d->method, "precision", d->o.precision));
     return strcmp(d->o.aug, "auto") == 0 ? DD_OK : dd_method_means(d->method, "aug", d->o.aug);
 }
@@ -316,12 +317,14 @@ static dd_status check_origin(const dd_synset *s, const dd_synset *own, const ch
                        dd_shape_text(own->images.shape, text[1], sizeof text[1]), own->classes);
     for (int64_t i = 0; i < s->m && !s->targets; i++)
         if (dd_i32(&s->labels)[i] != dd_i32(&own->labels)[i])
-            return dd_fail(DD_EINVAL, "image %" PRId64 " of %s is of class %" PRId32 ", in this run it is of class %" PRId32,
-                           i, dir, dd_i32(&s->labels)[i], dd_i32(&own->labels)[i]);
+            return dd_fail(DD_EINVAL,
+                           "image %" PRId64 " of %s is of class %" PRId32 ", in this run it is of class %" PRId32, i,
+                           dir, dd_i32(&s->labels)[i], dd_i32(&own->labels)[i]);
     for (int64_t c = 0; c < s->c; c++)
         if (s->mean[c] != own->mean[c] || s->std[c] != own->std[c])
             return dd_fail(DD_EINVAL,
-                           "%s is normalised by %g/%g in channel %" PRId64 ", this run by %g/%g: give the same --normalise",
+                           "%s is normalised by %g/%g in channel %" PRId64
+                           ", this run by %g/%g: give the same --normalise",
                            dir, s->mean[c], s->std[c], c, own->mean[c], own->std[c]);
     if (s->whitening) dd_whitening_text(s->whitening, whitening[0], sizeof whitening[0]);
     if (own->whitening) dd_whitening_text(own->whitening, whitening[1], sizeof whitening[1]);

@@ -24,7 +24,7 @@ struct dd_kernel_blocks {
     dd_image image;
     int64_t rows, columns; /* of a block */
     bool slopes, within;   /* a set's own matrix: a pair of its images comes once, and stands for both orders */
-    block pair, own; /* own: columns x columns */
+    block pair, own;       /* own: columns x columns */
     dd_status (*going_on)(void *self);
     void *self;
 };

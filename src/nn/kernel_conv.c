@@ -48,7 +48,8 @@ static dd_status check(const void *opts, dd_image image)
     const conv *o = opts;
     const int64_t side = (image.h < image.w ? image.h : image.w) + 2 * o->frame;
     if (o->depth + o->extra == 0)
-        return dd_fail(DD_EINVAL, "a convolutional kernel needs a block: give depth or extra 1 at least, or take kernel fc");
+        return dd_fail(DD_EINVAL,
+                       "a convolutional kernel needs a block: give depth or extra 1 at least, or take kernel fc");
     if (pooled(o) && (o->depth > 40 || side >> o->depth == 0))
         return dd_fail(DD_EINVAL,
                        "a kernel with %" PRId64 " pools needs images of at least %" PRId64 " pixels a side, "
