@@ -16,6 +16,7 @@
 #define DRAWS "settings: authors' code, the images are another draw; "
 #define ISSUE "settings and accuracy: authors' issue tracker"
 #define NOTEBOOK "settings and accuracy: authors' notebook"
+#define UNSAID "settings: authors' notebook and whitening, learned labels; the figure's depth is not said; "
 #define README "accuracy: authors' repository"
 #define LATER "accuracy: a later paper's table"
 #define WIDE "accuracy: authors' issue tracker, or remembered, of networks of width 1024 (attar eval --net)"

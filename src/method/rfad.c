@@ -10,6 +10,7 @@
  * regression, then its part of the gradient. Knows graph, exec, nn, data. */
 #include "base/memory.h"
 #include "method/embed.h"
+#include "method/features.h"
 #include "method/lossgrad.h"
 #include "nn/krr.h"
 #include "nn/train_step.h"
@@ -26,18 +27,20 @@ typedef struct rfad {
     /* options */
     char loss_kind[DD_OPT_TEXT], kernel_spec[DD_OPT_TEXT];
     double lr_img, lr_label, lr_temperature, lr_precondition, ridge;
-    int64_t batch_real, networks, memory;
+    int64_t batch_real, networks, memory, chunk;
     bool precondition;
     /* the rest is its own */
     int64_t m;          /* real images of a step */
     int64_t kept;       /* networks whose features of the real images stay until the gradient; others make them twice */
     bool platt, taught; /* taught: labels are learned */
     dd_embed real;
+    dd_features parts;
     dd_program *kernels, *algebra, *slope, *apply, *pull;
     dd_feed syn;
     dd_tensor yt;                                     /* [m,C] */
     dd_tensor theta, thetas, none;                    /* [P] [N,P]; no statistics */
     dd_tensor features, all;                          /* [m,F] [kept,m,F] */
+    dd_tensor fs, fss, dfs;                           /* [n,F] [N,n,F] of the set; [n,F] */
     dd_tensor kss, kst, part_ss, part_st, dkss, dkst; /* [n,n] [n,m] */
     dd_tensor loss, factor, tau;                      /* scalar; F64 scalar, the regulariser; scalar */
     dd_tensor part_dx, dx, dy, dtau;                  /* as the set's; scalar */
@@ -70,6 +73,7 @@ static const dd_option options[] = {
      "what protocol krr judges the set by; auto: what the networks have at infinite width, or fc where there is none"},
     {"memory", DD_OPT_INT, offsetof(rfad, memory), "1024", 1, 1e6, NULL,
      "MiB that features of real images may take at once; those that do not fit are computed twice"},
+    {"chunk", DD_OPT_INT, offsetof(rfad, chunk), "0", 0, 1e6, NULL, "images of the set that pass at a time; 0: all"},
     {NULL, DD_OPT_INT, 0, NULL, 0, 0, NULL, NULL},
 };
 
@@ -90,23 +94,14 @@ static int64_t pixels(const dd_run *r)
     return r->data->c * r->data->h * r->data->w;
 }
 
-/* A network's part of 2 Phi Phi^T, of the set with itself and with the real images. */
-static void products(dd_graph *g, const dd_run *r, const rfad *m, dd_val xs, dd_val *kss, dd_val *kst)
+/* A network's part of 2 Phi Phi^T, of the set, whose features are fs, with itself and with the real images. */
+static void products(dd_graph *g, const dd_run *r, const rfad *m, dd_val fs, dd_val *kss, dd_val *kst)
 {
     const double part = W2 / (double)(m->networks * dd_net_features(r->net));
-    const dd_val theta = dd_input(g, "theta", r->dtype, m->theta.shape);
     const dd_val ft = dd_input(g, "features", r->dtype, m->features.shape);
-    const dd_val fs = dd_net_apply(g, r->net, theta, xs, (dd_val){0}).features;
     const dd_val wide = dd_cast(g, fs, DD_F64); /* kernels of features are nearly of rank one */
     *kss = dd_scale(g, dd_matmul(g, wide, wide, false, true), part);
     *kst = dd_scale(g, dd_matmul(g, wide, dd_cast(g, ft, DD_F64), false, true), part);
-}
-
-static dd_status bind_network(const rfad *m, dd_program *p)
-{
-    DD_TRY(dd_bind(p, "xs", &m->syn.x));
-    DD_TRY(dd_bind(p, "theta", &m->theta));
-    return dd_bind(p, "features", &m->features);
 }
 
 static dd_status build_kernels(const dd_run *r, rfad *m)
@@ -114,32 +109,45 @@ static dd_status build_kernels(const dd_run *r, rfad *m)
     dd_graph *g;
     dd_val kss, kst;
     DD_TRY(dd_draft(&g));
-    products(g, r, m, dd_input(g, "xs", r->dtype, m->syn.x.shape), &kss, &kst);
+    products(g, r, m, dd_input(g, "fs", r->dtype, m->fs.shape), &kss, &kst);
     dd_output(g, "kss", kss);
     dd_output(g, "kst", kst);
     DD_TRY(dd_compile_draft(&m->kernels, g, r->backend));
-    DD_TRY(bind_network(m, m->kernels));
+    DD_TRY(dd_bind(m->kernels, "fs", &m->fs));
+    DD_TRY(dd_bind(m->kernels, "features", &m->features));
     DD_TRY(dd_bind(m->kernels, "kss", &m->part_ss));
     return dd_bind(m->kernels, "kst", &m->part_st);
 }
 
-/* A network's part of the gradient by the images: of <dkss, kss> + <dkst, kst>, both held constant. */
+/* A network's part of the gradient by the set's features: of <dkss, kss> + <dkst, kst>, both held constant. */
 static dd_status build_slope(const dd_run *r, rfad *m)
 {
     dd_graph *g;
-    dd_val kss, kst, dx;
+    dd_val kss, kst, dfs;
     DD_TRY(dd_draft(&g));
-    const dd_val xs = dd_input(g, "xs", r->dtype, m->syn.x.shape);
-    products(g, r, m, xs, &kss, &kst);
+    const dd_val fs = dd_input(g, "fs", r->dtype, m->fs.shape);
+    products(g, r, m, fs, &kss, &kst);
     const dd_val along = dd_add(g, dd_dot(g, dd_stop(g, dd_input(g, "dkss", DD_F64, m->dkss.shape)), kss),
                                 dd_dot(g, dd_stop(g, dd_input(g, "dkst", DD_F64, m->dkst.shape)), kst));
-    dd_grad(g, along, 1, &xs, &dx);
-    dd_output(g, "dx", dx);
+    dd_grad(g, along, 1, &fs, &dfs);
+    dd_output(g, "dfs", dfs);
     DD_TRY(dd_compile_draft(&m->slope, g, r->backend));
-    DD_TRY(bind_network(m, m->slope));
+    DD_TRY(dd_bind(m->slope, "fs", &m->fs));
+    DD_TRY(dd_bind(m->slope, "features", &m->features));
     DD_TRY(dd_bind(m->slope, "dkss", &m->dkss));
     DD_TRY(dd_bind(m->slope, "dkst", &m->dkst));
-    return dd_bind(m->slope, "dx", &m->part_dx);
+    return dd_bind(m->slope, "dfs", &m->dfs);
+}
+
+static dd_status build_parts(dd_run *r, void *state, int64_t chunk)
+{
+    rfad *m = state;
+    return dd_features_init(&m->parts, r, chunk, false, &m->theta, &m->none);
+}
+
+static void parts_fini(void *state)
+{
+    dd_features_fini(&((rfad *)state)->parts);
 }
 
 /* The regression and its loss. */
@@ -215,6 +223,9 @@ static dd_status allocate_step(const dd_run *r, rfad *m)
     DD_TRY(dd_tensor_init(&m->theta, r->dtype, DD_SHAPE(p)));
     DD_TRY(dd_tensor_init(&m->thetas, r->dtype, DD_SHAPE(m->networks, p)));
     DD_TRY(dd_tensor_init(&m->features, r->dtype, DD_SHAPE(m->m, f)));
+    DD_TRY(dd_tensor_init(&m->fs, r->dtype, DD_SHAPE(n, f)));
+    DD_TRY(dd_tensor_init(&m->fss, r->dtype, DD_SHAPE(m->networks, n, f)));
+    DD_TRY(dd_tensor_init(&m->dfs, r->dtype, DD_SHAPE(n, f)));
     if (m->kept) DD_TRY(dd_tensor_init(&m->all, r->dtype, DD_SHAPE(m->kept, m->m, f)));
     DD_TRY(dd_tensor_init(&m->kss, DD_F64, own));
     DD_TRY(dd_tensor_init(&m->part_ss, DD_F64, own));
@@ -262,7 +273,8 @@ static dd_status rfad_build(dd_run *r, void *state)
     DD_TRY(build_algebra(r, m));
     DD_TRY(build_slope(r, m));
     DD_TRY(dd_embed_init(&m->real, r, m->m, &m->theta, &m->none));
-    return r->given ? DD_OK : allocate_learned(r, m);
+    if (!r->given) DD_TRY(allocate_learned(r, m));
+    return dd_run_fitting(r, m, m->chunk && m->chunk < r->syn->m ? m->chunk : r->syn->m, build_parts, parts_fini);
 }
 
 static void rfad_fini(void *state)
@@ -274,6 +286,9 @@ static void rfad_fini(void *state)
                               &m->thetas,
                               &m->features,
                               &m->all,
+                              &m->fs,
+                              &m->fss,
+                              &m->dfs,
                               &m->kss,
                               &m->kst,
                               &m->dkss,
@@ -299,6 +314,7 @@ static void rfad_fini(void *state)
                               &m->dlabels};
     for (size_t i = 0; i < DD_LEN(programs); i++) dd_program_free(programs[i]);
     for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+    parts_fini(m);
     dd_feed_fini(&m->syn);
     dd_embed_fini(&m->real);
     dd_stream_fini(&m->stream);
@@ -360,7 +376,10 @@ static dd_status differentiate(dd_run *r, rfad *m, const int32_t *items, dd_key 
     dd_set_zero(&m->kst);
     dd_set_zero(&m->dx);
     for (int64_t k = 0; k < m->networks; k++) {
+        const dd_tensor row = dd_tensor_rows(&m->fss, k, 1);
         DD_TRY(turn_to(r, m, k, items, false));
+        DD_TRY(dd_features_run(&m->parts, r, &m->syn.x, &m->fs));
+        copy(&row, &m->fs);
         DD_TRY(dd_exec(m->kernels));
         dd_add_scaled(&m->kss, 1, &m->part_ss);
         dd_add_scaled(&m->kst, 1, &m->part_st);
@@ -368,8 +387,11 @@ static dd_status differentiate(dd_run *r, rfad *m, const int32_t *items, dd_key 
     DD_TRY(dd_regress(r, m->algebra, &m->factor, m->ridge, &m->raised));
     r->loss = dd_scalar(&m->loss);
     for (int64_t k = 0; k < m->networks; k++) {
+        const dd_tensor row = dd_tensor_rows(&m->fss, k, 1);
         DD_TRY(turn_to(r, m, k, items, true));
+        copy(&m->fs, &row);
         DD_TRY(dd_exec(m->slope));
+        DD_TRY(dd_features_slope(&m->parts, r, &m->syn.x, &m->dfs, &m->part_dx));
         dd_add_scaled(&m->dx, 1, &m->part_dx);
     }
     return DD_OK;
@@ -461,7 +483,8 @@ const dd_method dd_method_rfad = {
     .title = "Random-feature kernel regression",
     .cite = "Loo, Hasani, Amini, Rus 2022",
     .cost = "batch_real images forward and the set forward twice and backward through each network, one solution",
-    .memory = "the set at first order, batch_real features up to memory, pixels squared with precondition",
+    .memory =
+        "chunk images of the set at first order, batch_real features up to memory, pixels squared with precondition",
     .options = options,
     .state_size = sizeof(rfad),
     .iterations = 100000,
@@ -475,6 +498,7 @@ const dd_method dd_method_rfad = {
     .labels = "hard|learned",
     .rates = "lr_img or lr_label",
     .networks = true,
+    .cuts = {"chunk"},
     .settle = rfad_settle,
     .build = rfad_build,
     .iterate = rfad_iterate,

@@ -131,14 +131,21 @@ dd_image dd_kernel_image(const dd_kernel *k)
     return k->image;
 }
 
-static int64_t frame_of(const dd_kernel *k)
+static dd_kernel_entry entry_of(const dd_kernel *k)
 {
-    return k->kind->frame ? k->kind->frame(k->opts) : 0;
+    return k->kind->entry ? k->kind->entry(k->opts) : (dd_kernel_entry){1, 0};
+}
+
+/* The side of an image in the first layer. */
+static int64_t entered(const dd_kernel_entry *e, int64_t side)
+{
+    return side / e->shrink + 2 * e->frame;
 }
 
 int64_t dd_kernel_cells(const dd_kernel *k)
 {
-    const int64_t f = 2 * frame_of(k), pixels = (k->image.h + f) * (k->image.w + f);
+    const dd_kernel_entry e = entry_of(k);
+    const int64_t pixels = entered(&e, k->image.h) * entered(&e, k->image.w);
     if (k->kind->flat) return 1;
     return k->kind->pools && k->kind->pools(k->opts) ? pixels * pixels : pixels;
 }
@@ -177,11 +184,13 @@ static void begin_in_place(dd_covariances *s, dd_val x, dd_val y, int64_t c)
     s->b = s->same ? s->a : dd_reshape(g, dd_scale(g, b, scale), DD_SHAPE(s->h, s->w, 1, s->m));
 }
 
-/* x [n,C,H,W] with f zeros around each image. */
-static dd_val framed(dd_graph *g, dd_val x, int64_t f)
+/* x [n,C,H,W] as it comes to the first layer. */
+static dd_val enter(dd_graph *g, dd_val x, const dd_kernel_entry *e)
 {
-    const int64_t around[] = {0, 0, f, f}, none[] = {0, 0, 0, 0};
-    return f ? dd_pad(g, x, around, around, none) : x;
+    const int64_t around[] = {0, 0, e->frame, e->frame}, none[] = {0, 0, 0, 0};
+    const dd_pool_attr shrink = {{e->shrink, e->shrink}, {e->shrink, e->shrink}, {0, 0}};
+    if (e->shrink > 1) x = dd_avgpool(g, x, shrink);
+    return e->frame ? dd_pad(g, x, around, around, none) : x;
 }
 
 static dd_val apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y, bool once)
@@ -189,21 +198,21 @@ static dd_val apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y, bool on
     const dd_image im = k->image;
     const int64_t size = im.c * im.h * im.w, n = dd_shape_of(g, x).dim[0], m = dd_shape_of(g, y).dim[0];
     const bool flat = k->kind->flat;
-    const int64_t f = frame_of(k);
+    const dd_kernel_entry e = entry_of(k);
     dd_covariances s = {.g = g,
                         .dtype = dd_dtype_of(g, x),
                         .w2 = k->common.w_std * k->common.w_std,
                         .b2 = k->common.b_std * k->common.b_std,
                         .n = n,
                         .m = m,
-                        .h = flat ? 1 : im.h + 2 * f,
-                        .w = flat ? 1 : im.w + 2 * f,
+                        .h = flat ? 1 : entered(&e, im.h),
+                        .w = flat ? 1 : entered(&e, im.w),
                         .full = k->kind->pools && k->kind->pools(k->opts),
                         .same = x.id == y.id,
                         .once = once};
     const int64_t c = flat ? size : im.c;
-    x = dd_reshape(g, framed(g, x, f), DD_SHAPE(n, c, s.h, s.w));
-    y = s.same ? x : dd_reshape(g, framed(g, y, f), DD_SHAPE(m, c, s.h, s.w));
+    x = dd_reshape(g, enter(g, x, &e), DD_SHAPE(n, c, s.h, s.w));
+    y = s.same ? x : dd_reshape(g, enter(g, y, &e), DD_SHAPE(m, c, s.h, s.w));
     (s.full ? begin_everywhere : begin_in_place)(&s, x, y, c);
     k->kind->build(&s, k->opts);
     dd_cov_dense(&s);

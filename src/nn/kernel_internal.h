@@ -24,13 +24,19 @@ typedef struct dd_kernel_common {
     double w_std, b_std;
 } dd_kernel_common;
 
+/* What becomes of an image before the first layer: averages of shrink x shrink pixels, the rest of a row or column left
+ * out; then a frame of zeros. */
+typedef struct dd_kernel_entry {
+    int shrink, frame;
+} dd_kernel_entry;
+
 typedef struct dd_kernel_kind {
     const char *name, *title;
     const dd_option *options;
     size_t opts_size;
-    bool flat;                          /* takes the image as one vector */
-    bool (*pools)(const void *opts);    /* some layer mixes places before the last; NULL: none does */
-    int64_t (*frame)(const void *opts); /* zeros around the image; NULL: none */
+    bool flat;                                  /* takes the image as one vector */
+    bool (*pools)(const void *opts);            /* some layer mixes places before the last; NULL: none does */
+    dd_kernel_entry (*entry)(const void *opts); /* NULL: the image as it is */
     dd_status (*check)(const void *opts, dd_image image);
     void (*build)(dd_covariances *s, const void *opts); /* to the layer before the last dense one */
 } dd_kernel_kind;

@@ -293,11 +293,12 @@ METHODS = {
     "frepo-hard": {"loss": frepo, "told": ["--method", "frepo", "--set", "ridge=0.01", "--set", "labels=hard"]},
     "rfad": {"loss": rfad, "labels": "raw", "networks": 2, "temperature": True, "told": ["--method", "rfad", "--set", "networks=2", "--set", "labels=learned"]},
     "rfad-squared": {"loss": rfad, "networks": 3, "squared": True,
-                     "told": ["--method", "rfad", "--set", "networks=3", "--set", "loss=squared", "--set", "memory=1"]},
+                     "told": ["--method", "rfad", "--set", "networks=3", "--set", "loss=squared", "--set", "memory=1", "--set", "chunk=3"]},
     "kip-fc1": kernel_of("fc:depth=1", kernels.fc_of(1), labels="raw"),
     "kip-fc3": kernel_of("fc:depth=3", kernels.fc_of(3)),
     "kip-conv": kernel_of("conv:depth=2,pool=none", kernels.conv_of(2, False), side=4, real=4),
     "kip-pool": kernel_of("conv:depth=2", kernels.conv_of(2, True), labels="raw", side=4, real=4),
+    "kip-shrunk": kernel_of("conv:depth=1,shrink=2", kernels.conv_of(1, True, 2), side=4, real=4),
     "kip-blocks": kernel_of("conv:depth=2", kernels.conv_of(2, True), ["--set", "memory=1"], labels="raw", side=4, real=4),
 }
 

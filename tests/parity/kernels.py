@@ -72,5 +72,8 @@ def fc_of(depth):
     return lambda x, y, same: fc(x, y, depth, same)
 
 
-def conv_of(depth, pool):
-    return lambda x, y, same: conv(x, y, depth, pool, same)
+def conv_of(depth, pool, shrink=1):
+    def smaller(x):
+        return torch.nn.functional.avg_pool2d(x, shrink)
+
+    return lambda x, y, same: conv(smaller(x), smaller(y), depth, pool, same)

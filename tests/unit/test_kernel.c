@@ -189,6 +189,26 @@ static void places_apart(void **state)
     dd_tensor_fini(&y);
 }
 
+/* Of images of half the sides, the averages of two by two. */
+static void shrunk(void **state)
+{
+    (void)state;
+    dd_tensor x = tensor(DD_F64, DD_SHAPE(3, 2, 5, 8)), small = tensor(DD_F64, DD_SHAPE(3, 2, 2, 4));
+    fill(&x, 1);
+    for (int64_t c = 0; c < 6; c++)
+        for (int64_t i = 0; i < 2; i++)
+            for (int64_t j = 0; j < 4; j++) {
+                const int64_t from = (c * 5 + 2 * i) * 8 + 2 * j;
+                put(&small, (c * 2 + i) * 4 + j,
+                    (at(&x, from) + at(&x, from + 1) + at(&x, from + 8) + at(&x, from + 9)) / 4);
+            }
+    dd_tensor a = matrix("conv:depth=2,shrink=2,frame=1", &x, NULL, "cpu");
+    dd_tensor b = matrix("conv:depth=2,frame=1", &small, NULL, "ref");
+    for (int64_t i = 0; i < dd_shape_count(a.shape); i++) assert_true(fabs(at(&a, i) - at(&b, i)) < 1e-12);
+    dd_tensor *const all[] = {&x, &small, &a, &b};
+    for (size_t i = 0; i < DD_LEN(all); i++) dd_tensor_fini(all[i]);
+}
+
 typedef struct slope {
     dd_backend *b;
     dd_program *p;
@@ -278,6 +298,7 @@ static void gradients(void **state)
                                         "conv:depth=2,pool=none",
                                         "conv:depth=2",
                                         "conv:depth=1,extra=1,frame=1,readout=global,kind=nngp",
+                                        "conv:depth=1,shrink=2",
                                         "Myrtle-5:b_std=0.3"};
     (void)state;
     for (size_t i = 0; i < DD_LEN(specs); i++)
@@ -453,6 +474,8 @@ static void refusals(void **state)
     assert_int_equal(dd_kernel_open(&k, "fc:depht=2", (dd_image){1, 8, 8}), DD_ENOTFOUND);
     assert_non_null(strstr(dd_last_error(), "depth"));
     assert_int_equal(dd_kernel_open(&k, "fc:depth", (dd_image){1, 8, 8}), DD_EINVAL);
+    assert_int_equal(dd_kernel_open(&k, "conv:depth=1,shrink=9", (dd_image){1, 8, 8}), DD_EINVAL);
+    assert_non_null(strstr(dd_last_error(), "leaves nothing"));
     assert_int_equal(dd_kernel_open(&k, "myrtle", (dd_image){1, 3, 8}), DD_EINVAL);
     ok(dd_kernel_open(&k, "FC-2:kind=nngp", (dd_image){1, 8, 8}));
     assert_string_equal(dd_kernel_spec(k), "fc:depth=2,kind=nngp,w_std=1.4142135623730951,b_std=0.1");
@@ -462,11 +485,15 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fully_connected),   cmocka_unit_test(convolutional),
-        cmocka_unit_test(a_set_with_itself), cmocka_unit_test(places_apart),
-        cmocka_unit_test(gradients),         cmocka_unit_test(blocks),
-        cmocka_unit_test(regularisers_rise), cmocka_unit_test(a_factor_of_the_kernel_is_nothing),
-        cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(fully_connected),
+                                       cmocka_unit_test(convolutional),
+                                       cmocka_unit_test(a_set_with_itself),
+                                       cmocka_unit_test(places_apart),
+                                       cmocka_unit_test(shrunk),
+                                       cmocka_unit_test(gradients),
+                                       cmocka_unit_test(blocks),
+                                       cmocka_unit_test(regularisers_rise),
+                                       cmocka_unit_test(a_factor_of_the_kernel_is_nothing),
+                                       cmocka_unit_test(refusals)};
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }

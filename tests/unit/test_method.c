@@ -368,12 +368,21 @@ static void what_steps_keep_does_not_matter(void **state)
 /* FRePo's set in parts, the last of which is smaller, with mirror images: one more pass, and the same images. */
 static void what_passes_in_parts_does_not_matter(void **state)
 {
-    static const char *const all[] = {"batch_real=50", "flip=true", "lr_img=0.01", NULL};
-    static const char *const parts[] = {"batch_real=50", "flip=true", "lr_img=0.01", "chunk=7", NULL};
-    dd_synset *s[] = {run_of(*state, "frepo", "at-once", 4, all), run_of(*state, "frepo", "in-parts", 4, parts)};
-    for (int64_t i = 0; i < dd_shape_count(s[0]->images.shape); i++)
-        assert_true(fabsf(dd_f32(&s[0]->images)[i] - dd_f32(&s[1]->images)[i]) < 1e-4f);
-    for (int i = 0; i < 2; i++) dd_synset_free(s[i]);
+    static const char *const frepo[] = {"batch_real=50", "flip=true", "lr_img=0.01", NULL};
+    static const char *const frepo_parts[] = {"batch_real=50", "flip=true", "lr_img=0.01", "chunk=7", NULL};
+    static const char *const rfad[] = {"batch_real=50", "networks=2", "lr_img=0.01", NULL};
+    static const char *const rfad_parts[] = {"batch_real=50", "networks=2", "lr_img=0.01", "chunk=7", NULL};
+    dd_synset *s[] = {run_of(*state, "frepo", "at-once", 4, frepo), run_of(*state, "frepo", "in-parts", 4, frepo_parts),
+                      run_of(*state, "rfad", "once", 4, rfad), run_of(*state, "rfad", "parts", 4, rfad_parts)};
+    for (int k = 0; k < 4; k += 2) {
+        double moved = 0;
+        for (int64_t i = 0; i < dd_shape_count(s[k]->images.shape); i++) {
+            assert_true(fabsf(dd_f32(&s[k]->images)[i] - dd_f32(&s[k + 1]->images)[i]) < 1e-4f);
+            moved += fabs((double)dd_f32(&s[k]->images)[i]);
+        }
+        assert_true(moved > 0);
+    }
+    for (int i = 0; i < 4; i++) dd_synset_free(s[i]);
 }
 
 /* Where memory is limited steps keep a MiB, which the set tells; a resumed run keeps no more. */
