@@ -173,8 +173,9 @@ static dd_status check_protocol(job *j, const flags *f, const char *dir)
     return DD_OK;
 }
 
-/* The kernel of protocol krr, if it is that, and its regulariser: as the set was judged, else as it was made. */
-static dd_status find_kernel(job *j, flags *f)
+/* The kernel of protocol krr, if it is that, and its regulariser: as the set was judged, else as it was made. named: a
+ * network was. */
+static dd_status find_kernel(job *j, flags *f, bool named)
 {
     dd_kernel *k;
     if (!j->protocol.kernel[0] && (f->kernel[0] || f->ridge >= 0))
@@ -182,6 +183,10 @@ static dd_status find_kernel(job *j, flags *f)
                        "--kernel and --ridge are for --protocol krr, this is protocol %s, which trains networks",
                        f->protocol);
     if (!j->protocol.kernel[0]) return DD_OK;
+    if (f->epochs >= 0 || named)
+        return dd_fail(DD_EINVAL, "--net and --epochs are for networks, and protocol krr trains none; leave them out");
+    if (f->ridge < 0 && f->ridge > -1)
+        return dd_fail(DD_EINVAL, "--ridge=%g: a regulariser is 0 or more; -1 stands for the recorded one", f->ridge);
     const char *from = recorded_at(j->set, "protocol.kernel") ? "protocol" : "method_options";
     char key[2][64];
     snprintf(key[0], sizeof key[0], "%s.kernel", from);
@@ -205,6 +210,7 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     DD_TRY(dd_synset_load(&j->set, dir));
     DD_TRY(open_data(j, f));
     DD_TRY(check_match(j->set, j->data));
+    const bool named = f->net[0] != 0;
     recall(j->set, f->net, "net", "convnet");
     recall(j->set, f->protocol, "protocol.name", "dsa");
     const bool same = recorded_as(j->set, "protocol.name", f->protocol);
@@ -213,7 +219,7 @@ static dd_status prepare(job *j, flags *f, const char *dir)
     if (same && j->protocol.own_epochs && recall_real(j->set, "protocol.batch", &batch) && batch >= 1 && batch <= 1e6)
         j->protocol.batch = (int64_t)batch;
     if (same && j->protocol.in_steps) (void)recall_real(j->set, "protocol.momentum", &j->protocol.momentum);
-    DD_TRY(find_kernel(j, f));
+    DD_TRY(find_kernel(j, f, named));
     DD_TRY(dd_protocol_fit(&j->protocol, j->set));
     if (same)
         DD_TRY(check_protocol(j, f, dir));

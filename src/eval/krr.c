@@ -79,9 +79,11 @@ static dd_status still_wanted(void *self)
 /* In smaller blocks where memory is limited, so that it is left for what follows. m 0: of the set with itself. */
 static dd_status open_blocks(dd_kernel_blocks **out, const krr *j, dd_dtype t, int64_t m)
 {
+    const dd_exec_room room = dd_exec_room_of(j->b);
     for (int64_t memory = dd_backend_limited(j->b) ? LIMITED : MEMORY;; memory /= 2) {
         const dd_status s = dd_kernel_blocks_new(out, j->b, j->kernel, t, j->m, m, memory, false);
         if (s != DD_ENOMEM || memory <= LEAST) return s;
+        DD_TRY(dd_exec_shrink(j->b, room));
     }
 }
 

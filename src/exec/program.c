@@ -314,6 +314,28 @@ dd_status dd_exec(dd_program *p)
     return launch(p, p->c.step, p->c.nstep);
 }
 
+dd_exec_room dd_exec_room_of(const dd_backend *b)
+{
+    const shared *s = b->shared;
+    return s ? (dd_exec_room){s->arena.bytes, s->scratch.bytes} : (dd_exec_room){0};
+}
+
+static dd_status shrink(shared *s, dd_workspace *w, size_t bytes)
+{
+    if (w->bytes <= bytes) return DD_OK;
+    dd_workspace_fini(w);
+    return grow(s, w, bytes);
+}
+
+dd_status dd_exec_shrink(dd_backend *b, dd_exec_room to)
+{
+    shared *s = b->shared;
+    if (!s) return DD_OK;
+    s->version++;
+    DD_TRY(shrink(s, &s->arena, to.arena));
+    return shrink(s, &s->scratch, to.scratch);
+}
+
 dd_program_stats dd_program_statistics(const dd_program *p)
 {
     return p->c.stats;

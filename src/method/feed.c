@@ -6,6 +6,7 @@
 
 #include "attar/kernel.h"
 #include "base/memory.h"
+#include "exec/draft.h"
 #include "nn/krr.h"
 
 #include <inttypes.h>
@@ -249,11 +250,13 @@ dd_status dd_run_fitting(dd_run *r, void *m, int64_t asked, dd_status (*make)(dd
                          void (*undo)(void *m))
 {
     const int64_t before = r->cut[0];
+    const dd_exec_room room = dd_exec_room_of(r->backend);
     for (int64_t n = before > 0 && before < asked ? before : asked;; n = (n + 1) / 2) {
         const dd_status s = make(r, m, n);
         r->cut[0] = n < asked ? n : 0;
         if (s != DD_ENOMEM || !r->limited || n == 1) return s;
         undo(m);
+        DD_TRY(dd_exec_shrink(r->backend, room));
     }
 }
 

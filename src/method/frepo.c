@@ -17,7 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { AGE, STEPS, NOTES }; /* what the pool's notes hold of a network */
+enum { AGE, STEPS, NOTES };          /* what the pool's notes hold of a network */
+static const double too_much = 1000; /* a loss, of targets below 1 */
 
 typedef struct frepo {
     /* options */
@@ -287,6 +288,17 @@ static dd_status give_up(const dd_run *r, frepo *m, int64_t i, dd_key key)
     return fresh(r, m, i, dd_key_at(key, "fresh", 0));
 }
 
+/* Whether all that the pool keeps of a network are numbers. */
+static bool sound(const frepo *m, int64_t i)
+{
+    const dd_tensor *const all[] = {&m->thetas, &m->firsts, &m->seconds, &m->runs};
+    for (size_t k = 0; k < DD_LEN(all); k++) {
+        const dd_tensor row = dd_tensor_rows(all[k], i, 1);
+        if (!isfinite(dd_sum_squares(&row))) return false;
+    }
+    return true;
+}
+
 /* The network's own step on the set, or a fresh one in its place. */
 static dd_status grow(dd_run *r, frepo *m, int64_t i, dd_key key)
 {
@@ -304,7 +316,7 @@ static dd_status grow(dd_run *r, frepo *m, int64_t i, dd_key key)
     double loss;
     DD_TRY(dd_trainer_step(m->trainer, m->x, m->y, b, m->lr_net, key, &loss));
     turn(m, i, true);
-    if (!isfinite(loss) || !isfinite(dd_sum_squares(m->net.theta))) return give_up(r, m, i, key);
+    if (!isfinite(loss) || !sound(m, i)) return give_up(r, m, i, key);
     *age += 1;
     return DD_OK;
 }
@@ -358,9 +370,10 @@ static dd_status frepo_iterate(dd_run *r, void *state, int64_t it)
     if (m->stats.data) copy(&m->stats, m->net.running);
     dd_stream_take(&m->stream, r, it);
     const dd_status s = differentiate(r, m, m->stream.items);
-    if (s == DD_ENUMERIC) { /* this network's features, and with them the kernel, are no numbers */
+    if (s == DD_ENUMERIC) r->loss = NAN;
+    const bool trained = dd_f64(&m->notes)[i * NOTES + STEPS] > 0; /* of a fresh one the set is at fault */
+    if (trained && (s == DD_OK || s == DD_ENUMERIC) && !(fabs(r->loss) < too_much)) {
         r->skipped = true;
-        r->loss = NAN;
         return give_up(r, m, i, key);
     }
     DD_TRY(s);

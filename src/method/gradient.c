@@ -169,7 +169,7 @@ static dd_status check_meaning(const job *j)
         if (check[i].t->data && !check[i].read)
             return dd_fail(DD_EINVAL, "\"%s\" means nothing to method %s, %s; leave it out", check[i].name,
                            d->method->name, check[i].why);
-    return DD_OK;
+    return d->o.init_from[0] ? dd_fail(DD_EINVAL, "the file's \"syn\" are the images; leave init_from out") : DD_OK;
 }
 
 static dd_status check_vector(const dd_tensor *t, const char *name, const dd_net *net, bool several)

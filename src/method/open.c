@@ -7,9 +7,11 @@
 #include "nn/train_step.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define AT(field) offsetof(dd_distill_opts, field)
 static const dd_option driver_table[] = {
@@ -109,6 +111,24 @@ static dd_status check_meaning(const dd_driver *d)
     return strcmp(d->o.aug, "auto") == 0 ? DD_OK : dd_method_means(d->method, "aug", d->o.aug);
 }
 
+/* The path from any folder of the set that a run begins from, which may be gone when it is resumed. */
+static dd_status name_origin(dd_driver *d)
+{
+    char full[PATH_MAX], here[PATH_MAX];
+    if (!d->o.init_from[0]) return DD_OK;
+    int length = 0;
+    if (realpath(d->o.init_from, full))
+        length = (int)strlen(full);
+    else if (d->o.init_from[0] != '/' && getcwd(here, sizeof here))
+        length = snprintf(full, sizeof full, "%s/%s", here, d->o.init_from);
+    else
+        length = snprintf(full, sizeof full, "%s", d->o.init_from);
+    if (length >= (int)sizeof d->o.init_from)
+        return dd_fail(DD_EINVAL, "the path of init_from has %d characters, at most %d fit", length, DD_OPT_TEXT - 1);
+    memcpy(d->o.init_from, full, (size_t)length + 1);
+    return DD_OK;
+}
+
 static dd_status open_method(dd_driver *d)
 {
     DD_TRY(dd_method_find(&d->method, d->o.method));
@@ -125,6 +145,7 @@ static dd_status open_method(dd_driver *d)
     }
     dd_driver_choose(&d->o, d->method);
     DD_TRY(check_meaning(d));
+    DD_TRY(name_origin(d));
     if (d->allowed && d->allowed < d->o.iterations) d->o.iterations = d->allowed;
     return dd_preset_differs(d);
 }
@@ -320,6 +341,10 @@ static dd_status check_origin(const dd_synset *s, const dd_synset *own, const ch
             return dd_fail(DD_EINVAL,
                            "image %" PRId64 " of %s is of class %" PRId32 ", in this run it is of class %" PRId32, i,
                            dir, dd_i32(&s->labels)[i], dd_i32(&own->labels)[i]);
+    for (int64_t i = 0; i < s->classes; i++)
+        if (strcmp(s->class_names[i], own->class_names[i]) != 0)
+            return dd_fail(DD_EINVAL, "class %" PRId64 " is \"%s\" in %s and \"%s\" in this run", i, s->class_names[i],
+                           dir, own->class_names[i]);
     for (int64_t c = 0; c < s->c; c++)
         if (s->mean[c] != own->mean[c] || s->std[c] != own->std[c])
             return dd_fail(DD_EINVAL,
@@ -344,12 +369,13 @@ static dd_status take_images(dd_driver *d)
     return st;
 }
 
-static dd_status initialise(dd_driver *d)
+/* resumed: a checkpoint has the images. */
+static dd_status initialise(dd_driver *d, bool resumed)
 {
     dd_tensor *images = &d->r.syn->images;
     const dd_key key = dd_key_at(d->r.key, "init", 0);
     if (!d->method->iterations) return DD_OK;
-    if (d->o.init_from[0]) return take_images(d);
+    if (d->o.init_from[0]) return resumed ? DD_OK : take_images(d);
     if (strcmp(d->o.init, "noise") == 0) {
         dd_key_fill_normal(key, dd_f32(images), dd_shape_count(images->shape), 0, 1);
         return DD_OK;
@@ -464,8 +490,12 @@ dd_status dd_driver_build(dd_driver *d)
     if (d->o.baselines && d->o.eval_repeats)
         DD_TRY(dd_run_enough(&d->r, ", or leave out the random real images beside it by --no-baselines"));
     const bool resumed = d->o.resume && dd_checkpoint_facts(d);
-    if (!half) DD_TRY(dd_plan_fits(d)); /* before the work of choosing images */
-    DD_TRY(initialise(d));
+    if (!half) { /* before the work of choosing images; black ones may have no kernel */
+        dd_key_fill_normal(dd_key_at(d->r.key, "plan", 1), dd_f32(&d->r.syn->images),
+                           dd_shape_count(d->r.syn->images.shape), 0, 1);
+        DD_TRY(dd_plan_fits(d));
+    }
+    DD_TRY(initialise(d, resumed));
     DD_TRY(soften_by_teacher(d));
     if (half) DD_TRY(dd_driver_probe(d)); /* before: the memory of its programs goes with them */
     if (half) DD_TRY(dd_plan_fits(d));

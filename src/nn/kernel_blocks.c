@@ -88,6 +88,7 @@ static void choose_sizes(dd_kernel_blocks *e, int64_t n, int64_t m, int64_t memo
     while (e->columns > 1 && (double)e->columns * (double)e->columns > pairs) e->columns = (e->columns + 1) / 2;
     e->rows = pairs >= (double)n * (double)e->columns ? n : (int64_t)(pairs / (double)e->columns);
     if (e->rows < 1) e->rows = 1;
+    if (e->within && e->rows > e->columns) e->rows = e->columns; /* strips end at the diagonal */
 }
 
 dd_status dd_kernel_blocks_new(dd_kernel_blocks **out, dd_backend *b, const dd_kernel *k, dd_dtype t, int64_t n,

@@ -30,6 +30,14 @@ works 'KIP' $conv --protocol dc --eval-epochs 1 --eval-repeats 1 --no-baselines 
 works 'conv:depth=2' eval judged --protocol krr
 # a run begins from the images of another
 works 'KIP' $kip --iterations 2 --set lr_img=0 --init-from whole --out again
+# and goes on when that one is gone
+cp -r whole gone
+works 'KIP' $kip --iterations 2 --init-from gone --out on
+rm -r gone
+works 'KIP' $kip --iterations 3 --init-from gone --out on --resume
+expect 2 'trains none' eval whole --epochs 7
+expect 2 'trains none' eval whole --net convnet
+expect 2 'is 0 or more' eval whole --ridge -0.5
 works 'LS' distill --method ls --data digits --ipc 1 --init-from whole --seed 3 --threads 1 --quiet --out relabelled
 expect 2 'this run makes [20,1,8,8]' distill --method ls --data digits --ipc 2 --init-from whole --out x
 expect 8 'chooses its images itself' distill --method herding --data digits --ipc 1 --init-from whole --out x
@@ -44,6 +52,12 @@ k = struct.unpack("<100d", b[8 + n :])
 assert all(abs(k[10 * i + j] - k[10 * j + i]) < 1e-4 for i in range(10) for j in range(10))
 assert all(k[11 * i] >= max(k[10 * i : 10 * i + 10]) - 1e-6 for i in range(10))
 PY
+
+# a network of the pool whose numbers grow too large gives way, and its checkpoints can be gone on from
+frepo="distill --method frepo --data digits --ipc 1 --net mlp:depth=4,width=64 --set schedule=100 --set pool=2 --set batch_real=300 --set lr_net=8 --set eval_repeats=0 --seed 1 --threads 1"
+works 'iterations' $frepo --iterations 6 --out pool
+works 'iterations' $frepo --iterations 30 --out pool --resume
+grep -q 'a fresh one takes its place' err || fail "a network that gives way is not told: $(cat err)"
 
 # label solve: no labels fit all real images better, so the gradient of kip's loss by them is nothing
 mkdir real real/train && works '' distill --method random --data digits --ipc 20 --out drawn --quiet --eval-repeats 1 --eval-epochs 0 --no-baselines --net convnet:depth=1,width=8

@@ -659,6 +659,25 @@ static void find_limit(const place *p, const char *method, int64_t ipc, const ch
     assert_true(refused > 33 << 20 && enough < 64 << 20);
 }
 
+/* Where one limit is enough, so is each larger one: what did not fit is not held against what is tried next. */
+static void a_larger_limit_does(void **state)
+{
+    static const char *const sets[] = {"batch_real=1000", "kernel=conv:depth=2,pool=none", NULL};
+    for (int64_t mib = 120; mib <= 160; mib += 8) {
+        dd_distill_opts o;
+        dd_distill_result r;
+        char name[40];
+        snprintf(name, sizeof name, "larger%d", (int)mib);
+        options(&o, *state, "kip", name);
+        o.sets = sets;
+        o.ipc = 60;
+        o.iterations = 1;
+        o.eval_repeats = 0;
+        o.memory_limit = mib << 20;
+        if (dd_distill(&r, &o) != DD_OK) fail_msg("%d MiB: %s", (int)mib, dd_last_error());
+    }
+}
+
 static void a_limit_refuses_early_or_never(void **state)
 {
     static const char *const in_pairs[] = {"kernel=conv:depth=2", "batch_real=20", NULL};
@@ -861,6 +880,7 @@ int main(void)
         cmocka_unit_test(damaged_checkpoints_do_not_pile_up),
         cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(a_checkpoint_has_to_fit),
+        cmocka_unit_test(a_larger_limit_does),
         cmocka_unit_test(a_limit_refuses_early_or_never),
         cmocka_unit_test(divergence_keeps_the_checkpoint),
         cmocka_unit_test(divergence_keeps_the_set_before_it),
