@@ -178,15 +178,18 @@ static dd_status check_protocol(job *j, const flags *f, const char *dir)
 static dd_status find_kernel(job *j, flags *f, bool named)
 {
     dd_kernel *k;
+    if (f->ridge < 0 && f->ridge > -1)
+        return dd_fail(DD_EINVAL, "--ridge=%g: a regulariser is 0 or more; -1 stands for the recorded one", f->ridge);
     if (!j->protocol.kernel[0] && (f->kernel[0] || f->ridge >= 0))
         return dd_fail(DD_EINVAL,
                        "--kernel and --ridge are for --protocol krr, this is protocol %s, which trains networks",
                        f->protocol);
     if (!j->protocol.kernel[0]) return DD_OK;
     if (f->epochs >= 0 || named)
-        return dd_fail(DD_EINVAL, "--net and --epochs are for networks, and protocol krr trains none; leave them out");
-    if (f->ridge < 0 && f->ridge > -1)
-        return dd_fail(DD_EINVAL, "--ridge=%g: a regulariser is 0 or more; -1 stands for the recorded one", f->ridge);
+        return dd_fail(
+            DD_EINVAL,
+            "--net and --epochs are for networks, and protocol krr trains none; add a protocol that does, such "
+            "as --protocol dsa, or leave them out");
     const char *from = recorded_at(j->set, "protocol.kernel") ? "protocol" : "method_options";
     char key[2][64];
     snprintf(key[0], sizeof key[0], "%s.kernel", from);

@@ -267,6 +267,12 @@ static bool facts_of(dd_driver *d, const char *path)
     return there;
 }
 
+bool dd_checkpoint_exists(const dd_driver *d)
+{
+    char dir[1024], now[1024], prev[1024];
+    return paths(d, dir, now, prev, sizeof now) == DD_OK && (dd_exists(now) || dd_exists(prev));
+}
+
 bool dd_checkpoint_facts(dd_driver *d)
 {
     char dir[1024], now[1024], prev[1024];

@@ -120,6 +120,7 @@ int64_t dd_checkpoint_size(const dd_driver *d); /* bytes of tensors in one */
 dd_status dd_driver_tune(const dd_driver *d, dd_backend *b);
 /* How the run to be resumed had cut its work and what bf16 changed in it, if there is a checkpoint that says so. */
 bool dd_checkpoint_facts(dd_driver *d);
+bool dd_checkpoint_exists(const dd_driver *d); /* whole or not */
 /* Restores the newest readable one; *found says whether there was any. */
 dd_status dd_checkpoint_load(dd_driver *d, bool *found);
 /* The one before the newest takes its place, if it can be read and is of an iteration before the one at hand; what was

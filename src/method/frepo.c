@@ -370,7 +370,7 @@ static dd_status frepo_iterate(dd_run *r, void *state, int64_t it)
     if (m->stats.data) copy(&m->stats, m->net.running);
     dd_stream_take(&m->stream, r, it);
     const dd_status s = differentiate(r, m, m->stream.items);
-    if (s == DD_ENUMERIC) r->loss = NAN;
+    if (s == DD_ENUMERIC) r->loss = (double)NAN;
     const bool trained = dd_f64(&m->notes)[i * NOTES + STEPS] > 0; /* of a fresh one the set is at fault */
     if (trained && (s == DD_OK || s == DD_ENUMERIC) && !(fabs(r->loss) < too_much)) {
         r->skipped = true;

@@ -194,11 +194,8 @@ dd_status dd_guard_end(const dd_driver *d)
     if (d->skipped == d->done)
         return dd_fail(DD_ENUMERIC,
                        "none of the %" PRId64 " iterations made an update, their loss was too large or no number: the "
-                       "set is as it was at first; %s, in another folder",
-                       d->done,
-                       dd_options_has(d->method->options, "threshold")
-                           ? "lower lr_init or syn_steps, or raise threshold"
-                           : "lower lr_net");
+                       "set is as it was at first; lower lr_init or syn_steps, or raise threshold, in another folder",
+                       d->done);
     snprintf(line, sizeof line, "%" PRId64 " of %" PRId64 " iterations made no update: loss too large or no number",
              d->skipped, d->done);
     if (d->o.log) d->o.log(d->o.self, line);

@@ -11,7 +11,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define AT(field) offsetof(dd_distill_opts, field)
 static const dd_option driver_table[] = {
@@ -111,21 +110,15 @@ static dd_status check_meaning(const dd_driver *d)
     return strcmp(d->o.aug, "auto") == 0 ? DD_OK : dd_method_means(d->method, "aug", d->o.aug);
 }
 
-/* The path from any folder of the set that a run begins from, which may be gone when it is resumed. */
+/* The path from any folder of the set that a run begins from. It may be gone when a run is resumed. */
 static dd_status name_origin(dd_driver *d)
 {
-    char full[PATH_MAX], here[PATH_MAX];
-    if (!d->o.init_from[0]) return DD_OK;
-    int length = 0;
-    if (realpath(d->o.init_from, full))
-        length = (int)strlen(full);
-    else if (d->o.init_from[0] != '/' && getcwd(here, sizeof here))
-        length = snprintf(full, sizeof full, "%s/%s", here, d->o.init_from);
-    else
-        length = snprintf(full, sizeof full, "%s", d->o.init_from);
-    if (length >= (int)sizeof d->o.init_from)
-        return dd_fail(DD_EINVAL, "the path of init_from has %d characters, at most %d fit", length, DD_OPT_TEXT - 1);
-    memcpy(d->o.init_from, full, (size_t)length + 1);
+    char full[PATH_MAX];
+    if (!d->o.init_from[0] || !realpath(d->o.init_from, full)) return DD_OK;
+    const size_t length = strlen(full);
+    if (length >= sizeof d->o.init_from)
+        return dd_fail(DD_EINVAL, "the path of init_from has %zu characters, at most %d fit", length, DD_OPT_TEXT - 1);
+    memcpy(d->o.init_from, full, length + 1);
     return DD_OK;
 }
 
@@ -490,11 +483,9 @@ dd_status dd_driver_build(dd_driver *d)
     if (d->o.baselines && d->o.eval_repeats)
         DD_TRY(dd_run_enough(&d->r, ", or leave out the random real images beside it by --no-baselines"));
     const bool resumed = d->o.resume && dd_checkpoint_facts(d);
-    if (!half) { /* before the work of choosing images; black ones may have no kernel */
-        dd_key_fill_normal(dd_key_at(d->r.key, "plan", 1), dd_f32(&d->r.syn->images),
-                           dd_shape_count(d->r.syn->images.shape), 0, 1);
-        DD_TRY(dd_plan_fits(d));
-    }
+    dd_key_fill_normal(dd_key_at(d->r.key, "plan", 1), dd_f32(&d->r.syn->images),
+                       dd_shape_count(d->r.syn->images.shape), 0, 1); /* black images may have no kernel */
+    if (!half) DD_TRY(dd_plan_fits(d));                               /* before the work of choosing images */
     DD_TRY(initialise(d, resumed));
     DD_TRY(soften_by_teacher(d));
     if (half) DD_TRY(dd_driver_probe(d)); /* before: the memory of its programs goes with them */

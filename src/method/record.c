@@ -108,23 +108,23 @@ static dd_status same_view(const dd_driver *d, const dd_json *doc, const char *p
     return s;
 }
 
-/* These may differ between a run and its resumption. */
-static bool free_to_change(const char *key)
+/* These may differ between a run and its resumption; begun: a checkpoint has the images. */
+static bool free_to_change(const char *key, bool begun)
 {
     static const char *const keys[] = {
         "out",          "iterations", "threads", "resume", "checkpoint_every",
         "memory_limit", "data",       "experts", NULL}; /* of data and experts the contents are compared */
     for (int i = 0; keys[i]; i++)
         if (strcmp(key, keys[i]) == 0) return true;
-    return false;
+    return begun && strcmp(key, "init_from") == 0;
 }
 
-static dd_status same_rows(const dd_json *was, const dd_option *t, const void *src, const char *path)
+static dd_status same_rows(const dd_json *was, const dd_option *t, const void *src, bool begun, const char *path)
 {
     char now[DD_OPT_TEXT + 8];
     for (; t->name; t++) {
         const char *then = dd_json_string(dd_json_get(was, t->name));
-        if (free_to_change(t->name)) continue;
+        if (free_to_change(t->name, begun)) continue;
         DD_TRY(dd_options_get(t, src, t->name, now, sizeof now));
         if (!then) then = t->def; /* an option that came later */
         if (!then || strcmp(then, now) != 0)
@@ -160,13 +160,14 @@ dd_status dd_record_check_config(const dd_driver *d, const char *path)
     void *bytes;
     size_t size;
     dd_json *doc;
+    const bool begun = dd_checkpoint_exists(d);
     DD_TRY(dd_read_file(path, 1 << 20, &bytes, &size));
     dd_status s = dd_json_parse(&doc, bytes, size, path);
     dd_free(bytes);
     DD_TRY(s);
     const char *hash = dd_json_string(dd_json_get(doc, "data_sha256"));
-    s = same_rows(dd_json_get(doc, "options"), dd_driver_options(), &d->o, path);
-    if (s == DD_OK) s = same_rows(dd_json_get(doc, "method_options"), d->method->options, d->state, path);
+    s = same_rows(dd_json_get(doc, "options"), dd_driver_options(), &d->o, begun, path);
+    if (s == DD_OK) s = same_rows(dd_json_get(doc, "method_options"), d->method->options, d->state, begun, path);
     if (s == DD_OK && (!hash || strcmp(hash, d->data->sha256) != 0))
         s = dd_fail(DD_EEXIST, "%s was made from data with hash %.12s, this data has %.12s", path, hash ? hash : "none",
                     d->data->sha256);

@@ -40,7 +40,7 @@ typedef struct rfad {
     dd_tensor yt;                                     /* [m,C] */
     dd_tensor theta, thetas, none;                    /* [P] [N,P]; no statistics */
     dd_tensor features, all;                          /* [m,F] [kept,m,F] */
-    dd_tensor fs, fss, dfs;                           /* [n,F] [N,n,F] of the set; [n,F] */
+    dd_tensor fs, fss, dfs;                           /* [n,F] [N,n,F] of the set, the second may be empty; [n,F] */
     dd_tensor kss, kst, part_ss, part_st, dkss, dkst; /* [n,n] [n,m] */
     dd_tensor loss, factor, tau;                      /* scalar; F64 scalar, the regulariser; scalar */
     dd_tensor part_dx, dx, dy, dtau;                  /* as the set's; scalar */
@@ -224,7 +224,7 @@ static dd_status allocate_step(const dd_run *r, rfad *m)
     DD_TRY(dd_tensor_init(&m->thetas, r->dtype, DD_SHAPE(m->networks, p)));
     DD_TRY(dd_tensor_init(&m->features, r->dtype, DD_SHAPE(m->m, f)));
     DD_TRY(dd_tensor_init(&m->fs, r->dtype, DD_SHAPE(n, f)));
-    DD_TRY(dd_tensor_init(&m->fss, r->dtype, DD_SHAPE(m->networks, n, f)));
+    if (!r->limited) DD_TRY(dd_tensor_init(&m->fss, r->dtype, DD_SHAPE(m->networks, n, f)));
     DD_TRY(dd_tensor_init(&m->dfs, r->dtype, DD_SHAPE(n, f)));
     if (m->kept) DD_TRY(dd_tensor_init(&m->all, r->dtype, DD_SHAPE(m->kept, m->m, f)));
     DD_TRY(dd_tensor_init(&m->kss, DD_F64, own));
@@ -366,6 +366,19 @@ static dd_status turn_to(const dd_run *r, rfad *m, int64_t k, const int32_t *ite
     return DD_OK;
 }
 
+/* Those of the set by network k, which is in place; they too are kept where memory is not limited. */
+static dd_status own_features(const dd_run *r, rfad *m, int64_t k, bool again)
+{
+    dd_tensor row = {0};
+    if (m->fss.data) row = dd_tensor_rows(&m->fss, k, 1);
+    if (again && row.data)
+        copy(&m->fs, &row);
+    else
+        DD_TRY(dd_features_run(&m->parts, r, &m->syn.x, &m->fs));
+    if (!again && row.data) copy(&row, &m->fs);
+    return DD_OK;
+}
+
 /* r->loss, dx, dy and dtau. */
 static dd_status differentiate(dd_run *r, rfad *m, const int32_t *items, dd_key key)
 {
@@ -376,10 +389,8 @@ static dd_status differentiate(dd_run *r, rfad *m, const int32_t *items, dd_key 
     dd_set_zero(&m->kst);
     dd_set_zero(&m->dx);
     for (int64_t k = 0; k < m->networks; k++) {
-        const dd_tensor row = dd_tensor_rows(&m->fss, k, 1);
         DD_TRY(turn_to(r, m, k, items, false));
-        DD_TRY(dd_features_run(&m->parts, r, &m->syn.x, &m->fs));
-        copy(&row, &m->fs);
+        DD_TRY(own_features(r, m, k, false));
         DD_TRY(dd_exec(m->kernels));
         dd_add_scaled(&m->kss, 1, &m->part_ss);
         dd_add_scaled(&m->kst, 1, &m->part_st);
@@ -387,9 +398,8 @@ static dd_status differentiate(dd_run *r, rfad *m, const int32_t *items, dd_key 
     DD_TRY(dd_regress(r, m->algebra, &m->factor, m->ridge, &m->raised));
     r->loss = dd_scalar(&m->loss);
     for (int64_t k = 0; k < m->networks; k++) {
-        const dd_tensor row = dd_tensor_rows(&m->fss, k, 1);
         DD_TRY(turn_to(r, m, k, items, true));
-        copy(&m->fs, &row);
+        DD_TRY(own_features(r, m, k, true));
         DD_TRY(dd_exec(m->slope));
         DD_TRY(dd_features_slope(&m->parts, r, &m->syn.x, &m->dfs, &m->part_dx));
         dd_add_scaled(&m->dx, 1, &m->part_dx);

@@ -18,7 +18,7 @@ static const dd_option options[] = {
     {"depth", DD_OPT_INT, offsetof(conv, depth), "3", 0, 64, NULL, "Blocks."},
     {"extra", DD_OPT_INT, offsetof(conv, extra), "0", 0, 64, NULL, "Blocks without a pool in front."},
     {"shrink", DD_OPT_INT, offsetof(conv, shrink), "1", 1, 64, NULL,
-     "Averages of so many pixels a side stand for the image; 2 is 16 times faster."},
+     "Averages of so many pixels a side stand for the image; 2 is 16 times faster where it pools, else 4."},
     {"frame", DD_OPT_INT, offsetof(conv, frame), "0", 0, 64, NULL, "Zeros around the image, on each side."},
     {"pool", DD_OPT_CHOICE, offsetof(conv, pool), "avg", 0, 0, "avg|none", "What ends a block."},
     {"readout", DD_OPT_CHOICE, offsetof(conv, readout), "flatten", 0, 0, "flatten|global",

@@ -34,10 +34,11 @@ works 'KIP' $kip --iterations 2 --set lr_img=0 --init-from whole --out again
 cp -r whole gone
 works 'KIP' $kip --iterations 2 --init-from gone --out on
 rm -r gone
-works 'KIP' $kip --iterations 3 --init-from gone --out on --resume
+works 'KIP' $kip --iterations 3 --init-from ./gone/ --out on --resume
 expect 2 'trains none' eval whole --epochs 7
 expect 2 'trains none' eval whole --net convnet
 expect 2 'is 0 or more' eval whole --ridge -0.5
+expect 2 'is 0 or more' eval whole --protocol dsa --ridge -0.5
 works 'LS' distill --method ls --data digits --ipc 1 --init-from whole --seed 3 --threads 1 --quiet --out relabelled
 expect 2 'this run makes [20,1,8,8]' distill --method ls --data digits --ipc 2 --init-from whole --out x
 expect 8 'chooses its images itself' distill --method herding --data digits --ipc 1 --init-from whole --out x
