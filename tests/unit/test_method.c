@@ -633,10 +633,10 @@ static void a_checkpoint_has_to_fit(void **state)
 
 /* Whatever the limit, a run is refused before its first iteration or ends with its set judged: what an evaluation and
  * the random images beside it take is kept free while the method is compiled. */
-static void find_limit(const place *p, const char *method, int64_t ipc, const char *const *sets)
+static void find_limit(const place *p, const char *method, int64_t ipc, const char *const *sets, int64_t within)
 {
     int64_t refused = 33 << 20, enough = 64 << 20;
-    while (enough - refused > 64 << 10) {
+    while (enough - refused > within) {
         const int64_t limit = refused + (enough - refused) / 2;
         dd_distill_opts o;
         dd_distill_result r;
@@ -683,8 +683,9 @@ static void a_larger_limit_does(void **state)
 static void a_limit_refuses_early_or_never(void **state)
 {
     static const char *const in_pairs[] = {"kernel=conv:depth=2", "batch_real=20", NULL};
-    find_limit(*state, "dm", 20, NULL);
-    find_limit(*state, "kip", 2, in_pairs); /* whose pairs of images pass in blocks, as many at a time as fit */
+    find_limit(*state, "dm", 20, NULL, 64 << 10);
+    find_limit(*state, "kip", 1, in_pairs,
+               512 << 10); /* whose pairs of images pass in blocks, as many at a time as fit */
 }
 
 static void divergence_keeps_the_checkpoint(void **state)
