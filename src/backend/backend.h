@@ -50,19 +50,25 @@ typedef enum dd_ew {
     DD_EW_COS,
     DD_EW_TANH,
     DD_EW_ERF,
-    DD_EW_ACOS,
+    DD_EW_KAPPA0,
+    DD_EW_KAPPA_SLOPE,
     DD_EW_FLOOR,
     DD_EW_STEP,
     DD_EW_ADD,
     DD_EW_SUB,
     DD_EW_MUL,
     DD_EW_DIV,
+    DD_EW_KAPPA1,
     DD_EW_MAX,
     DD_EW_LT,
     DD_EW_EQ,
     DD_EW_SELECT,
     DD_EW_COUNT
 } dd_ew;
+
+/* Cosines beyond this count as 1 (KAPPA1, KAPPA0, KAPPA_SLOPE): what a few roundings leave of an angle of 0. */
+#define DD_KAPPA_TOP_F32 (1 - 4e-7)
+#define DD_KAPPA_TOP_F64 (1 - 1e-14)
 
 typedef struct dd_view {
     dd_dtype dtype;

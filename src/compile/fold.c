@@ -17,7 +17,6 @@ static bool fold1(dd_op op, double a, double *y)
     case DD_OP_COS: *y = cos(a); return true;
     case DD_OP_TANH: *y = tanh(a); return true;
     case DD_OP_ERF: *y = erf(a); return true;
-    case DD_OP_ACOS: *y = acos(a); return true;
     case DD_OP_FLOOR: *y = floor(a); return true;
     case DD_OP_STEP: *y = a > 0 ? 1 : 0; return true;
     case DD_OP_CAST:

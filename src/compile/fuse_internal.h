@@ -6,7 +6,7 @@
 #define ATTAR_COMPILE_FUSE_INTERNAL_H
 #include "compile/passes.h"
 
-enum { DD_GROUP_MOST = 96 }; /* members */
+enum { DD_GROUP_MOST = 192 }; /* members */
 
 /* Steps with the views of dd_rows_of, in the order they run. */
 typedef struct dd_group {

@@ -42,12 +42,27 @@ enum {
 static const struct {
     dd_op op;
     dd_ew ew;
-} ew_table[] = {
-    {DD_OP_NEG, DD_EW_NEG},   {DD_OP_SQRT, DD_EW_SQRT},   {DD_OP_EXP, DD_EW_EXP},      {DD_OP_LOG, DD_EW_LOG},
-    {DD_OP_SIN, DD_EW_SIN},   {DD_OP_COS, DD_EW_COS},     {DD_OP_TANH, DD_EW_TANH},    {DD_OP_ERF, DD_EW_ERF},
-    {DD_OP_ACOS, DD_EW_ACOS}, {DD_OP_FLOOR, DD_EW_FLOOR}, {DD_OP_STEP, DD_EW_STEP},    {DD_OP_ADD, DD_EW_ADD},
-    {DD_OP_SUB, DD_EW_SUB},   {DD_OP_MUL, DD_EW_MUL},     {DD_OP_DIV, DD_EW_DIV},      {DD_OP_MAX, DD_EW_MAX},
-    {DD_OP_LT, DD_EW_LT},     {DD_OP_EQ, DD_EW_EQ},       {DD_OP_SELECT, DD_EW_SELECT}};
+} ew_table[] = {{DD_OP_NEG, DD_EW_NEG},
+                {DD_OP_SQRT, DD_EW_SQRT},
+                {DD_OP_EXP, DD_EW_EXP},
+                {DD_OP_LOG, DD_EW_LOG},
+                {DD_OP_SIN, DD_EW_SIN},
+                {DD_OP_COS, DD_EW_COS},
+                {DD_OP_TANH, DD_EW_TANH},
+                {DD_OP_ERF, DD_EW_ERF},
+                {DD_OP_KAPPA1, DD_EW_KAPPA1},
+                {DD_OP_KAPPA0, DD_EW_KAPPA0},
+                {DD_OP_KAPPA_SLOPE, DD_EW_KAPPA_SLOPE},
+                {DD_OP_FLOOR, DD_EW_FLOOR},
+                {DD_OP_STEP, DD_EW_STEP},
+                {DD_OP_ADD, DD_EW_ADD},
+                {DD_OP_SUB, DD_EW_SUB},
+                {DD_OP_MUL, DD_EW_MUL},
+                {DD_OP_DIV, DD_EW_DIV},
+                {DD_OP_MAX, DD_EW_MAX},
+                {DD_OP_LT, DD_EW_LT},
+                {DD_OP_EQ, DD_EW_EQ},
+                {DD_OP_SELECT, DD_EW_SELECT}};
 
 static dd_ew ew_of(dd_op op)
 {

@@ -222,11 +222,16 @@ static void standardise(const dd_dataset *d, const dd_split *s, const int32_t *i
         batch_u8(d, s, items, n, out);
         return;
     }
+#pragma omp parallel for schedule(static) if (n * d->c * hw >= MANY)
     for (int64_t i = 0; i < n; i++) {
         for (int64_t k = 0; k < d->c; k++) {
             const float *x = dd_f32(&s->images) + (items[i] * d->c + k) * hw;
             float *y = out + (i * d->c + k) * hw;
-            for (int64_t p = 0; p < hw; p++) y[p] = (float)(((double)x[p] - d->mean[k]) / d->std[k]);
+            const double mean = d->mean[k], std = d->std[k];
+            if (mean == 0 && std == 1)
+                memcpy(y, x, (size_t)hw * sizeof *y);
+            else
+                for (int64_t p = 0; p < hw; p++) y[p] = (float)(((double)x[p] - mean) / std);
         }
     }
 }

@@ -63,7 +63,8 @@ UNARY(dd_sin, DD_OP_SIN)
 UNARY(dd_cos, DD_OP_COS)
 UNARY(dd_tanh, DD_OP_TANH)
 UNARY(dd_erf, DD_OP_ERF)
-UNARY(dd_acos, DD_OP_ACOS)
+UNARY(dd_kappa0, DD_OP_KAPPA0)
+UNARY(dd_kappa_slope, DD_OP_KAPPA_SLOPE)
 UNARY(dd_floor, DD_OP_FLOOR)
 UNARY(dd_step, DD_OP_STEP)
 UNARY(dd_stop, DD_OP_STOP)
@@ -156,6 +157,11 @@ BINARY(dd_max, DD_OP_MAX)
 BINARY(dd_lt, DD_OP_LT)
 BINARY(dd_eq, DD_OP_EQ)
 #undef BINARY
+
+dd_val dd_kappa1(dd_graph *g, dd_val a)
+{
+    return binary(g, DD_OP_KAPPA1, a, dd_kappa0(g, a));
+}
 
 dd_val dd_select(dd_graph *g, dd_val m, dd_val a, dd_val b)
 {

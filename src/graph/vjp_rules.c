@@ -34,7 +34,10 @@ static dd_val vjp_unary(const vjp *v)
     case DD_OP_TANH: return dd_mul(g, v->up, dd_sub(g, like(v, v->y, 1), dd_square(g, v->y)));
     case DD_OP_ERF: /* 2/sqrt(pi) */
         return dd_mul(g, v->up, dd_scale(g, dd_exp(g, dd_neg(g, dd_square(g, v->a))), 1.12837916709551257390));
-    case DD_OP_ACOS: return dd_neg(g, dd_div(g, v->up, dd_sqrt(g, dd_sub(g, like(v, v->a, 1), dd_square(g, v->a)))));
+    case DD_OP_KAPPA0: return dd_mul(g, v->up, dd_kappa_slope(g, v->a));
+    case DD_OP_KAPPA_SLOPE: /* (2 pi)^2 */
+        return dd_mul(g, v->up,
+                      dd_mul(g, dd_scale(g, v->a, 39.4784176043574344753), dd_mul(g, v->y, dd_square(g, v->y))));
     case DD_OP_CAST: return dd_is_float(v->t) ? dd_cast(g, v->up, v->t) : (dd_val){0};
     default: return (dd_val){0};
     }
@@ -64,6 +67,7 @@ static void vjp_binary(const vjp *v, dd_val *out)
         out[0] = dd_div(g, v->up, v->b);
         out[1] = dd_neg(g, dd_mul(g, out[0], v->y));
         break;
+    case DD_OP_KAPPA1: out[0] = dd_mul(g, v->up, v->b); break;
     case DD_OP_MAX:
         out[0] = max_share(v, v->a, v->b);
         out[1] = max_share(v, v->b, v->a);

@@ -73,7 +73,11 @@ static void landed(const dd_feed *f, const dd_tensor *t, int64_t row, int64_t n)
     if (!f->rows) return;
     double *to = dd_f64(t) + row * size;
     const float *from = f->rows;
-#pragma omp parallel for simd schedule(static) if (n * size >= MANY)
+    if (n * size < MANY) { /* a region of one thread would cost more than a label */
+        for (int64_t i = 0; i < n * size; i++) to[i] = (double)from[i];
+        return;
+    }
+#pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < n * size; i++) to[i] = (double)from[i];
 }
 

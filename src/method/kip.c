@@ -101,8 +101,8 @@ static dd_status build_whole(const dd_run *r, kip *m)
     const inputs in = label_inputs(g, m, &wrt[1]);
     wrt[0] = dd_input(g, "xs", t, m->syn.x.shape);
     const dd_val xt = dd_input(g, "xt", t, m->real.x.shape);
-    const dd_val loss = objective(g, m, dd_kernel_apply_once(g, m->kernel, wrt[0], wrt[0]),
-                                  dd_kernel_apply_once(g, m->kernel, wrt[0], xt), &in);
+    const dd_val loss =
+        objective(g, m, dd_kernel_apply(g, m->kernel, wrt[0], wrt[0]), dd_kernel_apply(g, m->kernel, wrt[0], xt), &in);
     dd_grad(g, loss, 2, wrt, d);
     dd_output(g, "loss", loss);
     dd_output(g, "dx", d[0]);

@@ -193,7 +193,7 @@ static dd_val enter(dd_graph *g, dd_val x, const dd_kernel_entry *e)
     return e->frame ? dd_pad(g, x, around, around, none) : x;
 }
 
-static dd_val apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y, bool once)
+dd_val dd_kernel_apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
 {
     const dd_image im = k->image;
     const int64_t size = im.c * im.h * im.w, n = dd_shape_of(g, x).dim[0], m = dd_shape_of(g, y).dim[0];
@@ -208,8 +208,7 @@ static dd_val apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y, bool on
                         .h = flat ? 1 : entered(&e, im.h),
                         .w = flat ? 1 : entered(&e, im.w),
                         .full = k->kind->pools && k->kind->pools(k->opts),
-                        .same = x.id == y.id,
-                        .once = once};
+                        .same = x.id == y.id};
     const int64_t c = flat ? size : im.c;
     x = dd_reshape(g, enter(g, x, &e), DD_SHAPE(n, c, s.h, s.w));
     y = s.same ? x : dd_reshape(g, enter(g, y, &e), DD_SHAPE(m, c, s.h, s.w));
@@ -217,14 +216,4 @@ static dd_val apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y, bool on
     k->kind->build(&s, k->opts);
     dd_cov_dense(&s);
     return dd_reshape(g, strcmp(k->common.kind, "ntk") == 0 ? s.q : s.k, DD_SHAPE(n, m));
-}
-
-dd_val dd_kernel_apply(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
-{
-    return apply(g, k, x, y, false);
-}
-
-dd_val dd_kernel_apply_once(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y)
-{
-    return apply(g, k, x, y, true);
 }

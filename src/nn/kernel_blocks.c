@@ -34,7 +34,7 @@ static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, 
     dd_graph *g;
     DD_TRY(dd_draft(&g));
     const dd_val x = dd_input(g, "x", e->dtype, w->x.shape), y = own ? x : dd_input(g, "y", e->dtype, w->y.shape);
-    const dd_val k = dd_kernel_apply_once(g, e->kernel, x, y), wrt[] = {x, y};
+    const dd_val k = dd_kernel_apply(g, e->kernel, x, y), wrt[] = {x, y};
     const bool both = w->dy.data != NULL;
     dd_val d[2];
     if (slope) {

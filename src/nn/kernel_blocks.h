@@ -6,10 +6,6 @@
 #define ATTAR_NN_KERNEL_BLOCKS_H
 #include "attar/kernel.h"
 
-/* dd_kernel_apply in half the work, by formulas of its gradients in which nothing cancels; a gradient of a gradient
- * would be wrong. */
-dd_val dd_kernel_apply_once(dd_graph *g, const dd_kernel *k, dd_val x, dd_val y);
-
 typedef struct dd_kernel_blocks dd_kernel_blocks;
 
 /* For matrices of at most n x m, or with m 0 for those of at most n images among themselves, in blocks that take about

@@ -15,7 +15,6 @@ typedef struct dd_covariances {
     double w2, b2;
     int64_t n, m, h, w;
     bool full, same;
-    bool once;         /* will be differentiated once only */
     dd_val k, q, a, b; /* NNGP and NTK of pairs; variances of x and of y */
 } dd_covariances;
 

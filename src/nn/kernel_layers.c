@@ -4,10 +4,6 @@
  * gradients of any order (Cho, Saul 2009 for ReLU; Novak et al. 2019 for convolutions). Knows graph. */
 #include "nn/kernel_internal.h"
 
-#include <math.h>
-
-#define PI 3.14159265358979323846
-
 void dd_cov_dense(dd_covariances *s)
 {
     dd_graph *g = s->g;
@@ -64,44 +60,20 @@ void dd_cov_conv(dd_covariances *s)
     s->q = s->q.id ? dd_add(g, s->k, of_pairs(s, s->q)) : s->k;
 }
 
-/* A value whose gradients by k and p are dk and dp, whatever it was made from. */
-static dd_val with_slopes(const dd_covariances *s, dd_val y, dd_val k, dd_val dk, dd_val p, dd_val dp)
-{
-    dd_graph *g = s->g;
-    const dd_val by_k = dd_mul(g, dd_stop(g, dk), dd_sub(g, k, dd_stop(g, k)));
-    const dd_val by_p = dd_mul(g, dd_stop(g, dp), dd_sub(g, p, dd_stop(g, p)));
-    return dd_add(g, dd_stop(g, y), dd_add(g, by_k, by_p));
-}
-
 /* k of variances a and b, which grow to its shape, becomes that of the ReLUs; *slope is E[relu' relu']. Where `equal`
- * is not 0 the two are one variable, k = a = b. Where they are as good as that, as between equal patches of two images,
- * what is singular in the derivatives cancels or counts for nothing, and is left out likewise. */
+ * is not 0 the two are one variable, k = a = b. */
 static dd_val relu(const dd_covariances *s, dd_val k, dd_val a, dd_val b, dd_val equal, dd_val *slope)
 {
     dd_graph *g = s->g;
     const dd_shape shape = dd_shape_of(g, k);
-    const bool wide = s->dtype == DD_F64;
-    const dd_val least = dd_const(g, s->dtype, wide ? 1e-200 : 1e-20);
-    const dd_val top = dd_full(g, s->dtype, shape, wide ? 1 - 1e-14 : 1 - 3e-7);
-    const dd_val size = dd_mul(g, dd_sqrt(g, dd_max(g, a, least)), dd_sqrt(g, dd_max(g, b, least)));
-    const dd_val p = dd_expand(g, size, shape), u = dd_div(g, k, p);
-    const dd_val above = dd_max(g, u, dd_neg(g, top));
-    /* once: what lies above `top`, maybe no number, is left out by every selection; other gradients want it in range */
-    const dd_val cosine = s->once ? above : dd_neg(g, dd_max(g, dd_neg(g, above), dd_neg(g, top)));
-    const dd_val sine = dd_sqrt(g, dd_addc(g, dd_neg(g, dd_square(g, cosine)), 1));
-    const dd_val d = dd_addc(g, dd_scale(g, dd_acos(g, cosine), -1 / (2 * PI)), 0.5);
-    const dd_val y = dd_add(g, dd_scale(g, dd_mul(g, p, sine), 1 / (2 * PI)), dd_mul(g, d, k));
-    dd_val at = dd_lt(g, top, u);
-    if (equal.id) at = dd_max(g, at, dd_expand(g, equal, shape));
-    const dd_val half = dd_full(g, s->dtype, shape, 0.5), nothing = dd_full(g, s->dtype, shape, 0);
-    *slope = dd_select(g, at, half, d);
-    const dd_val value = dd_select(g, at, dd_scale(g, k, 0.5), y);
-    if (!s->once) return value;
-    /* d and the sine change with the angle, too, and what that does to the value cancels; d' = 1/(2 pi p sine) */
-    const dd_val by_k =
-        dd_select(g, at, nothing, dd_div(g, dd_full(g, s->dtype, shape, -1 / (2 * PI)), dd_mul(g, p, sine)));
-    *slope = with_slopes(s, *slope, k, dd_neg(g, by_k), p, dd_mul(g, by_k, cosine));
-    return with_slopes(s, value, k, *slope, p, dd_select(g, at, nothing, dd_scale(g, sine, 1 / (2 * PI))));
+    const dd_val least = dd_const(g, s->dtype, s->dtype == DD_F64 ? 1e-200 : 1e-20), one = dd_const(g, s->dtype, 1);
+    const dd_val x = dd_sqrt(g, dd_max(g, a, least)), y = dd_sqrt(g, dd_max(g, b, least)); /* deviations */
+    dd_val cosine = dd_mul(g, dd_mul(g, k, dd_div(g, one, x)), dd_div(g, one, y));
+    if (equal.id) cosine = dd_select(g, dd_expand(g, equal, shape), dd_full(g, s->dtype, shape, 1), cosine);
+    *slope = dd_kappa0(g, cosine);
+    /* what has no variance stays 0 */
+    return dd_mul(g, dd_mul(g, dd_kappa1(g, cosine), dd_mul(g, x, dd_lt(g, least, a))),
+                  dd_mul(g, y, dd_lt(g, least, b)));
 }
 
 /* The diagonal [n,h,w] of [n,h,w,h,w]. */

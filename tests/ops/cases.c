@@ -77,7 +77,9 @@ static dd_val unary(dd_graph *g, const op_case *c, dd_dtype t, const dd_val *in)
     case DD_OP_COS: return dd_cos(g, in[0]);
     case DD_OP_TANH: return dd_tanh(g, in[0]);
     case DD_OP_ERF: return dd_erf(g, in[0]);
-    case DD_OP_ACOS: return dd_acos(g, in[0]);
+    case DD_OP_KAPPA1: return dd_kappa1(g, in[0]);
+    case DD_OP_KAPPA0: return dd_kappa0(g, in[0]);
+    case DD_OP_KAPPA_SLOPE: return dd_kappa_slope(g, in[0]);
     case DD_OP_FLOOR: return dd_floor(g, in[0]);
     case DD_OP_STEP: return dd_step(g, in[0]);
     case DD_OP_STOP: return dd_stop(g, in[0]);
@@ -205,7 +207,9 @@ static const op_case cases[] = {
     {"cos", DD_OP_COS, unary, direct_pointwise, {0}, 1, {NORMAL(3, 7)}, 0},
     {"tanh", DD_OP_TANH, unary, direct_pointwise, {0}, 1, {NORMAL(3, 7)}, 0},
     {"erf", DD_OP_ERF, unary, direct_pointwise, {0}, 1, {NORMAL(3, 7)}, 0},
-    {"acos", DD_OP_ACOS, unary, direct_pointwise, {0}, 1, {UNIT(3, 7)}, 0},
+    {"kappa1", DD_OP_KAPPA1, unary, direct_pointwise, {0}, 1, {UNIT(3, 7)}, 0},
+    {"kappa0", DD_OP_KAPPA0, unary, direct_pointwise, {0}, 1, {UNIT(3, 7)}, 0},
+    {"kappa_slope", DD_OP_KAPPA_SLOPE, unary, direct_pointwise, {0}, 1, {UNIT(3, 7)}, 0},
     {"exp/long", DD_OP_EXP, unary, direct_pointwise, {0}, 1, {NORMAL(2, 3, 67)}, 0},
     {"exp/scalar", DD_OP_EXP, unary, direct_pointwise, {0}, 1, {{OP_NORMAL, {0, {0}}, 0}}, 0},
     {"floor", DD_OP_FLOOR, unary, direct_pointwise, {0}, 1, {APART(3, 7)}, 0},

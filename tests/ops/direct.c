@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#define PI 3.14159265358979323846
+
 static void unravel(dd_shape s, int64_t flat, int64_t *at)
 {
     for (int i = s.rank - 1; i >= 0; i--) {
@@ -39,7 +41,9 @@ static double scalar_op(dd_op op, double a, double b, double c)
     case DD_OP_COS: return cos(a);
     case DD_OP_TANH: return tanh(a);
     case DD_OP_ERF: return erf(a);
-    case DD_OP_ACOS: return acos(a);
+    case DD_OP_KAPPA1: return (sin(acos(a)) + a * (PI - acos(a))) / (2 * PI);
+    case DD_OP_KAPPA0: return 0.25 + asin(a) / (2 * PI);
+    case DD_OP_KAPPA_SLOPE: return 1 / (2 * PI * cos(asin(a)));
     case DD_OP_FLOOR: return floor(a);
     case DD_OP_STEP: return a > 0 ? 1 : 0;
     case DD_OP_ADD: return a + b;

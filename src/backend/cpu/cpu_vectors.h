@@ -16,7 +16,6 @@ FOR_VECTORS(M(sin))
 FOR_VECTORS(M(cos))
 FOR_VECTORS(M(tanh))
 FOR_VECTORS(M(erf))
-FOR_VECTORS(M(acos))
 #endif
 #endif
 #endif

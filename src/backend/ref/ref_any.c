@@ -58,7 +58,30 @@ static bool walk_next(walk *w)
     return false;
 }
 
-static double ew1(dd_ew e, double a)
+/* Whether normal numbers of this correlation count as equal or opposite. */
+static bool aligned(double a, bool single)
+{
+    return fabs(a) > (single ? (double)(float)DD_KAPPA_TOP_F32 : DD_KAPPA_TOP_F64);
+}
+
+static const double turn = 6.28318530717958647693; /* 2 pi */
+
+static double kappa0(double a, bool single)
+{
+    return aligned(a, single) ? (a > 0 ? 0.5 : 0) : 0.5 - acos(a) / turn;
+}
+
+static double kappa_slope(double a, bool single)
+{
+    return aligned(a, single) ? 0 : 1 / (turn * sqrt(1 - a * a));
+}
+
+static double kappa1(double a, double k0, bool single)
+{
+    return a * k0 + (aligned(a, single) ? 0 : sqrt(1 - a * a) / turn);
+}
+
+static double ew1(dd_ew e, double a, bool single)
 {
     switch (e) {
     case DD_EW_NEG: return -a;
@@ -69,24 +92,26 @@ static double ew1(dd_ew e, double a)
     case DD_EW_COS: return cos(a);
     case DD_EW_TANH: return tanh(a);
     case DD_EW_ERF: return erf(a);
-    case DD_EW_ACOS: return acos(a);
+    case DD_EW_KAPPA0: return kappa0(a, single);
+    case DD_EW_KAPPA_SLOPE: return kappa_slope(a, single);
     case DD_EW_FLOOR: return floor(a);
     default: return a > 0.0 ? 1.0 : 0.0; /* STEP */
     }
 }
 
-static double ew(dd_ew e, const double *v)
+static double ew(dd_ew e, const double *v, bool single)
 {
     switch (e) {
     case DD_EW_ADD: return v[0] + v[1];
     case DD_EW_SUB: return v[0] - v[1];
     case DD_EW_MUL: return v[0] * v[1];
     case DD_EW_DIV: return v[0] / v[1];
+    case DD_EW_KAPPA1: return kappa1(v[0], v[1], single);
     case DD_EW_MAX: return v[0] > v[1] ? v[0] : v[1];
     case DD_EW_LT: return v[0] < v[1] ? 1.0 : 0.0;
     case DD_EW_EQ: return v[0] == v[1] ? 1.0 : 0.0;
     case DD_EW_SELECT: return v[0] != 0.0 ? v[1] : v[2];
-    default: return ew1(e, v[0]);
+    default: return ew1(e, v[0], single);
     }
 }
 
@@ -98,7 +123,7 @@ static dd_status pointwise(dd_backend *b, const dd_instr *in, void *scratch)
     do {
         double v[DD_INSTR_SRC] = {0};
         for (int k = 0; k < in->nsrc; k++) v[k] = load(in->src[k].dtype, in->in[k], w.off[k + 1]);
-        store(in->dst.dtype, in->out, w.off[0], ew(in->ew, v));
+        store(in->dst.dtype, in->out, w.off[0], ew(in->ew, v, in->src[0].dtype == DD_F32));
     } while (walk_next(&w));
     return DD_OK;
 }
