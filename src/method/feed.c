@@ -83,8 +83,13 @@ static void landed(const dd_feed *f, const dd_tensor *t, int64_t row, int64_t n)
 
 void dd_feed_items(dd_feed *f, const dd_run *r, int64_t row, const int32_t *items, int64_t n)
 {
-    dd_data_batch(r->data, &r->data->train, items, n, landing(f, &f->x, row));
-    landed(f, &f->x, row, n);
+    const int64_t some = 2 * MANY / pixels(r) + 1,
+                  part = f->rows && some < n ? some : n; /* stays in cache on its way */
+    for (int64_t i = 0; i < n; i += part) {
+        const int64_t count = n - i < part ? n - i : part;
+        dd_data_batch(r->data, &r->data->train, items + i, count, landing(f, &f->x, row + i));
+        landed(f, &f->x, row + i, count);
+    }
 }
 
 void dd_feed_synthetic(dd_feed *f, const dd_run *r, int64_t row, int64_t from, int64_t n)

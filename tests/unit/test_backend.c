@@ -207,6 +207,26 @@ static void pointwise(void **state)
             }
 }
 
+/* Correlations at their ends and beyond, where the formulas have no value, and next to the seam of the polynomial. */
+static void kappas(void **state)
+{
+    static const double ends[] = {-2, -1,  -0.9999999999, -0.999,    -0.5000001,     -0.5,      -0.25,      -0.0,
+                                  0,  0.3, 0.5,           0.5000001, 0.75,           0.999999,  0.9999995,  0.9999999,
+                                  1,  1.5, 1e30,          HUGE_VAL,  0.999999999999, -HUGE_VAL, (double)NAN};
+    enum { COUNT = DD_LEN(ends) };
+    (void)state;
+    float single[COUNT];
+    for (size_t i = 0; i < COUNT; i++) single[i] = (float)ends[i];
+    for (int f = 0; f < 2; f++)
+        for (int e = 0; e < 2; e++) {
+            const dd_view v = DENSE(f ? DD_F64 : DD_F32, COUNT);
+            dd_instr in = {.kind = DD_K_POINTWISE, .ew = e ? DD_EW_KAPPA_SLOPE : DD_EW_KAPPA0, .nsrc = 1, .dst = v};
+            in.src[0] = v;
+            in.in[0] = f ? (const void *)ends : (const void *)single;
+            check_with(in, f ? 1e-13 : 1e-6, false, 3, true);
+        }
+}
+
 static void pointwise_of_integers(void **state)
 {
     (void)state;
@@ -317,6 +337,26 @@ static void matmuls(void **state)
             in.src[1] = f & 2 ? DENSE(t, b, n, k) : DENSE(t, b, k, n);
             in.src[2] = DENSE(t, n);
             check_with(in, 1e-5, false, 3, false);
+        }
+}
+
+/* Few rows by a matrix too large to be copied: m, n and k at their least and most, and next to whole vectors, columns
+ * and stretches. Any number of threads gives the same bits. */
+static void thin_products(void **state)
+{
+    static const int64_t cases[][3] = {{32, 6150, 513}, {33, 2031, 1600}, {100, 1529, 2061}, {68, 517, 6200}};
+    (void)state;
+    for (size_t s = 0; s < DD_LEN(cases); s++)
+        for (int f = 0; f < 4; f++) {
+            const int64_t m = cases[s][0], n = cases[s][1], k = cases[s][2];
+            const dd_dtype t = f & 2 ? DD_F64 : DD_F32;
+            const bool turned = f & 1;
+            const dd_instr in = {.kind = DD_K_MATMUL,
+                                 .nsrc = 2,
+                                 .attr = {0, turned},
+                                 .dst = DENSE(t, 1, m, n),
+                                 .src = {DENSE(t, 1, m, k), turned ? DENSE(t, 1, n, k) : DENSE(t, 1, k, n)}};
+            check_with(in, 1e-6, false, 3, true);
         }
 }
 
@@ -772,7 +812,9 @@ int main(void)
                                        cmocka_unit_test(fills),
                                        cmocka_unit_test(reductions),
                                        cmocka_unit_test(argmaxes),
+                                       cmocka_unit_test(kappas),
                                        cmocka_unit_test(matmuls),
+                                       cmocka_unit_test(thin_products),
                                        cmocka_unit_test(convolutions),
                                        cmocka_unit_test(weights_change),
                                        cmocka_unit_test(trilinear),

@@ -3,7 +3,7 @@
  * Matrix products through CBLAS, and the number of threads of OpenMP and OpenBLAS. The only file that includes
  * cblas.h. OpenBLAS must be its OpenMP flavour: a call from inside a parallel region then uses one thread. */
 #include "attar/program.h"
-#include "backend/cpu/cpu_internal.h"
+#include "backend/cpu/cpu_thin.h"
 
 #include <cblas.h>
 #include <limits.h>
@@ -138,7 +138,7 @@ static dd_status launch(dd_backend *b, const dd_instr *in, void *scratch)
 
 dd_status dd_cpu_gemm_prepare(dd_backend *b, dd_instr *in)
 {
-    (void)b;
+    if (dd_cpu_thin_prepare(b, in)) return DD_OK;
     for (int i = 1; i < 3; i++)
         if (in->dst.dim[i] > INT_MAX || in->src[0].dim[i] > INT_MAX) return DD_OK;
     in->launch = launch;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vectors of LANES floats for the sources that are compiled once for each instruction set; such a file defines LANES
- * first. gcc's and clang's vector extension, no intrinsics. */
+ * Vectors of LANES numbers for the sources that are compiled once for each instruction set; such a file defines LANES
+ * first, and REAL if they are not floats. gcc's and clang's vector extension, no intrinsics. */
 #ifndef ATTAR_BACKEND_CPU_LANES_H
 #define ATTAR_BACKEND_CPU_LANES_H
 
@@ -17,19 +17,25 @@
 #define UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 
-typedef float vec __attribute__((vector_size(LANES * 4)));
-typedef float in_memory __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+#ifndef REAL
+#define REAL float
+#define HALVES
+#endif
 
-INLINE vec load(const float *p)
+typedef REAL vec __attribute__((vector_size(LANES * sizeof(REAL))));
+typedef REAL in_memory __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+INLINE vec load(const REAL *p)
 {
     return *(const in_memory *)p;
 }
 
-INLINE void store(float *p, vec v)
+INLINE void store(REAL *p, vec v)
 {
     *(in_memory *)p = v;
 }
 
+#ifdef HALVES
 /* Halves, quarters and so on are added. */
 INLINE float lanes_sum(const float *v)
 {
@@ -58,4 +64,5 @@ INLINE void store_half(uint16_t *p, vec v)
     *(halves_in_memory *)p =
         (halves_in_memory) __builtin_convertvector(((even & ~none) | (quiet & none)) >> 16, halves);
 }
+#endif
 #endif

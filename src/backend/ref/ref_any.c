@@ -73,12 +73,12 @@ static double kappa0(double a, bool single)
 
 static double kappa_slope(double a, bool single)
 {
-    return aligned(a, single) ? 0 : 1 / (turn * sqrt(1 - a * a));
+    return aligned(a, single) ? 0 : 1 / (turn * sqrt((1 - a) * (1 + a)));
 }
 
 static double kappa1(double a, double k0, bool single)
 {
-    return a * k0 + (aligned(a, single) ? 0 : sqrt(1 - a * a) / turn);
+    return a * k0 + (aligned(a, single) ? 0 : sqrt((1 - a) * (1 + a)) / turn);
 }
 
 static double ew1(dd_ew e, double a, bool single)
