@@ -85,6 +85,9 @@ typedef struct dd_pool_attr {
 dd_val dd_sumpool(dd_graph *g, dd_val x, dd_pool_attr a);
 dd_val dd_sumpool_t(dd_graph *g, dd_val u, dd_pool_attr a, int64_t h, int64_t w);
 dd_val dd_pool_argmax(dd_graph *g, dd_val x, dd_pool_attr a); /* i32 [N,C,P,Q], flat positions in H*W */
+/* x[N,H,W,M,P,Q], P x Q being H x W or 1 x 1: the sum over the nine places next to (h,w), itself among them, and as far
+ * from (p,q) where that is not all there is; zeros outside. */
+dd_val dd_patchsum(dd_graph *g, dd_val x);
 /* indexing. rows: x[V,...], i[M] -> [M,...]; along: x[N,C,V], i[N,C,M] -> [N,C,M] */
 dd_val dd_gather(dd_graph *g, dd_val x, dd_val index);
 dd_val dd_gather_along(dd_graph *g, dd_val x, dd_val index);

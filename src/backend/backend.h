@@ -24,8 +24,9 @@ typedef enum dd_kind {
     DD_K_SUMPOOL,   /* attr kh kw sh sw ph pw */
     DD_K_SUMPOOL_T,
     DD_K_POOL_ARGMAX,
-    DD_K_GATHER, /* attr along; src x, index; an index out of range is DD_EINVAL. Where attr[1] > 0 the index is that
-                    of a POOL_ARGMAX of 2x2 windows that do not overlap: height and width of planes and of windows */
+    DD_K_PATCHSUM, /* src [N,H,W,M,P,Q] */
+    DD_K_GATHER,   /* attr along; src x, index; an index out of range is DD_EINVAL. Where attr[1] > 0 the index is that
+                      of a POOL_ARGMAX of 2x2 windows that do not overlap: height and width of planes and of windows */
     DD_K_SCATTER_ADD, /* attr as GATHER; src u, index; fills dst with zeros first; order of addition fixed */
     DD_K_SAMPLE,      /* src x, A */
     DD_K_SAMPLE_T,    /* src u, A */

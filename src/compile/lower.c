@@ -403,6 +403,7 @@ static dd_kind dense_kind(dd_op op)
     case DD_OP_SUMPOOL: return DD_K_SUMPOOL;
     case DD_OP_SUMPOOL_T: return DD_K_SUMPOOL_T;
     case DD_OP_POOL_ARGMAX: return DD_K_POOL_ARGMAX;
+    case DD_OP_PATCHSUM: return DD_K_PATCHSUM;
     case DD_OP_GATHER: return DD_K_GATHER;
     case DD_OP_SCATTER_ADD: return DD_K_SCATTER_ADD;
     case DD_OP_SAMPLE: return DD_K_SAMPLE;

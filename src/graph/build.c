@@ -385,6 +385,11 @@ dd_val dd_scatter_add_along(dd_graph *g, dd_val u, dd_val index, int64_t extent)
     return indexed(g, DD_OP_SCATTER_ADD, u, index, 1, extent);
 }
 
+dd_val dd_patchsum(dd_graph *g, dd_val x)
+{
+    return make(g, DD_OP_PATCHSUM, no_shape, 1, &x, 0, NULL);
+}
+
 /* resampling, linear algebra */
 
 static dd_val sampled(dd_graph *g, dd_op op, dd_val x, dd_val a, int64_t h, int64_t w)

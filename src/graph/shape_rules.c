@@ -229,6 +229,16 @@ static dd_status indexing(const ctx *k, dd_shape *s)
     return DD_OK;
 }
 
+static dd_status patchsum(const ctx *k, dd_shape *s)
+{
+    const dd_shape x = k->s[0]->shape;
+    const int64_t *d = x.dim;
+    if (x.rank != 6 || !((d[4] == d[1] && d[5] == d[2]) || (d[4] == 1 && d[5] == 1)))
+        return bad(k, "needs x [N,H,W,M,P,Q], P x Q being H x W or 1 x 1");
+    *s = x;
+    return DD_OK;
+}
+
 static dd_status sample(const ctx *k, dd_shape *s)
 {
     const dd_shape x = k->s[0]->shape, a = k->s[1]->shape;
@@ -305,6 +315,7 @@ dd_status dd_node_infer(const dd_graph *g, dd_op op, dd_dtype *dtype, dd_shape *
     case DD_OP_SUMPOOL:
     case DD_OP_SUMPOOL_T:
     case DD_OP_POOL_ARGMAX: return pool(&k, dtype, shape);
+    case DD_OP_PATCHSUM: return patchsum(&k, shape);
     case DD_OP_GATHER:
     case DD_OP_SCATTER_ADD: return indexing(&k, shape);
     case DD_OP_SAMPLE:

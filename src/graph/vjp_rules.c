@@ -223,6 +223,7 @@ void dd_node_vjp(dd_graph *g, uint32_t id, dd_val up, dd_val *out)
     case DD_OP_SPMM: out[3] = dd_spmm(g, v.a, v.b, v.c, up, n.attr[0], n.attr[1], !n.attr[2]); break;
     case DD_OP_SUMPOOL:
     case DD_OP_SUMPOOL_T: out[0] = vjp_pool(&v); break;
+    case DD_OP_PATCHSUM: out[0] = dd_patchsum(g, up); break;
     case DD_OP_GATHER:
     case DD_OP_SCATTER_ADD: out[0] = vjp_index(&v); break;
     case DD_OP_SAMPLE: out[0] = dd_sample_t(g, up, v.b, v.sa.dim[2], v.sa.dim[3]); break;

@@ -13,51 +13,24 @@ void dd_cov_dense(dd_covariances *s)
     s->q = s->q.id ? dd_add(g, s->k, dd_scale(g, s->q, s->w2)) : s->k;
 }
 
-/* x moved by one along axes i and j at once (j < 0: along i alone), up or down, zeros where nothing comes from. */
-static dd_val moved(dd_graph *g, dd_val x, int i, int j, bool up)
-{
-    const dd_shape s = dd_shape_of(g, x);
-    int64_t start[DD_MAX_RANK] = {0}, count[DD_MAX_RANK], stride[DD_MAX_RANK];
-    int64_t lo[DD_MAX_RANK] = {0}, hi[DD_MAX_RANK] = {0}, none[DD_MAX_RANK] = {0};
-    for (int k = 0; k < s.rank; k++) {
-        const bool moves = k == i || k == j;
-        stride[k] = 1;
-        count[k] = s.dim[k] - moves;
-        start[k] = moves && up;
-        (up ? hi : lo)[k] = moves;
-    }
-    return dd_pad(g, dd_slice(g, x, start, count, stride), lo, hi, none);
-}
-
-static dd_val sum_of_three(dd_graph *g, dd_val x, int i, int j)
-{
-    if (dd_shape_of(g, x).dim[i] == 1) return x;
-    return dd_add(g, dd_add(g, x, moved(g, x, i, j, true)), moved(g, x, i, j, false));
-}
-
 /* (w2/9) times the sum over the nine offsets, by which both places of a pair move. */
-static dd_val patches(const dd_covariances *s, dd_val x, int row, int row2, int column, int column2)
+static dd_val patches(const dd_covariances *s, dd_val x)
 {
-    return dd_scale(s->g, sum_of_three(s->g, sum_of_three(s->g, x, row, row2), column, column2), s->w2 / 9);
-}
-
-static dd_val of_pairs(const dd_covariances *s, dd_val x)
-{
-    return s->full ? patches(s, x, 1, 4, 2, 5) : patches(s, x, 0, -1, 1, -1);
-}
-
-static dd_val of_each(const dd_covariances *s, dd_val x)
-{
-    return s->full ? patches(s, x, 1, 3, 2, 4) : patches(s, x, 0, -1, 1, -1);
+    const dd_shape shape = dd_shape_of(s->g, x);
+    const int64_t *d = shape.dim, h = s->h, w = s->w;
+    const dd_shape six = !s->full          ? DD_SHAPE(1, h, w, d[2] * d[3], 1, 1)
+                         : shape.rank == 5 ? DD_SHAPE(d[0], h, w, 1, h, w)
+                                           : shape;
+    return dd_reshape(s->g, dd_scale(s->g, dd_patchsum(s->g, dd_reshape(s->g, x, six)), s->w2 / 9), shape);
 }
 
 void dd_cov_conv(dd_covariances *s)
 {
     dd_graph *g = s->g;
-    s->k = dd_addc(g, of_pairs(s, s->k), s->b2);
-    s->a = dd_addc(g, of_each(s, s->a), s->b2);
-    s->b = s->same ? s->a : dd_addc(g, of_each(s, s->b), s->b2);
-    s->q = s->q.id ? dd_add(g, s->k, of_pairs(s, s->q)) : s->k;
+    s->k = dd_addc(g, patches(s, s->k), s->b2);
+    s->a = dd_addc(g, patches(s, s->a), s->b2);
+    s->b = s->same ? s->a : dd_addc(g, patches(s, s->b), s->b2);
+    s->q = s->q.id ? dd_add(g, s->k, patches(s, s->q)) : s->k;
 }
 
 /* k of variances a and b, which grow to its shape, becomes that of the ReLUs; *slope is E[relu' relu']. Where `equal`

@@ -166,6 +166,12 @@ static dd_val pool(dd_graph *g, const op_case *c, dd_dtype t, const dd_val *in)
     return dd_cast(g, dd_pool_argmax(g, in[0], a), t);
 }
 
+static dd_val patchsum(dd_graph *g, const op_case *c, dd_dtype t, const dd_val *in)
+{
+    (void)c, (void)t;
+    return dd_patchsum(g, in[0]);
+}
+
 /* p: along, extent */
 static dd_val indexing(dd_graph *g, const op_case *c, dd_dtype t, const dd_val *in)
 {
@@ -422,6 +428,9 @@ static const op_case cases[] = {
      2,
      {NORMAL(2, 3, 7), INDEX(5, 2, 3, 7)},
      0},
+    {"patchsum/pairs", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(2, 3, 4, 2, 3, 4)}, 0},
+    {"patchsum/one", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(1, 4, 3, 5, 1, 1)}, 0},
+    {"patchsum/line", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(2, 1, 5, 3, 1, 5)}, 0},
     {"sample/same", DD_OP_SAMPLE, sample, direct_sample, {5, 6}, 2, {NORMAL(4, 2, 5, 6), MAPS(4)}, 0},
     {"sample/resize", DD_OP_SAMPLE, sample, direct_sample, {4, 7}, 2, {NORMAL(4, 2, 6, 5), MAPS(4)}, 0},
     {"sample_t/same", DD_OP_SAMPLE_T, sample, direct_sample, {5, 6}, 2, {NORMAL(4, 2, 5, 6), MAPS(4)}, 0},
@@ -467,6 +476,8 @@ static const op_case cases[] = {
      OP_LARGE},
     {"sumpool/large", DD_OP_SUMPOOL, pool, direct_pool, {3, 3, 2, 2, 1, 1}, 1, {NORMAL(8, 16, 17, 16)}, OP_LARGE},
     {"gather/large", DD_OP_GATHER, indexing, direct_index, {0}, 2, {NORMAL(50, 301), INDEX(50, 120)}, OP_LARGE},
+    {"patchsum/large", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(2, 7, 9, 4, 7, 9)}, OP_LARGE},
+    {"patchsum/long", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(1, 3, 2, 2500, 1, 1)}, OP_LARGE},
     {"sample/large", DD_OP_SAMPLE, sample, direct_sample, {28, 28}, 2, {NORMAL(12, 3, 28, 28), MAPS(12)}, OP_LARGE},
 };
 /* clang-format on */

@@ -259,6 +259,28 @@ void direct_index(const op_case *c, dd_shape out, const double *const *in, doubl
             }
 }
 
+void direct_patchsum(const op_case *c, dd_shape out, const double *const *in, double *y)
+{
+    (void)c;
+    const bool both = out.dim[4] * out.dim[5] > 1;
+    for (int64_t i = 0; i < dd_shape_count(out); i++) {
+        y[i] = 0;
+        for (int64_t k = 0; k < 9; k++) {
+            int64_t at[DD_MAX_RANK];
+            bool inside = true;
+            unravel(out, i, at);
+            at[1] += k / 3 - 1;
+            at[2] += k % 3 - 1;
+            if (both) {
+                at[4] += k / 3 - 1;
+                at[5] += k % 3 - 1;
+            }
+            for (int j = 0; j < 6; j++) inside = inside && at[j] >= 0 && at[j] < out.dim[j];
+            if (inside) y[i] += in[0][ravel(out, at)];
+        }
+    }
+}
+
 /* The weight with which pixel (h, w) of the big image enters output (p, q): product of two hats. */
 static double hat_weight(const double *a, const int64_t *o, dd_shape big, dd_shape small, int64_t h, int64_t w)
 {

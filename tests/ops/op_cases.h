@@ -65,6 +65,7 @@ void direct_conv(const op_case *c, dd_shape out, const double *const *in, double
 void direct_spmm(const op_case *c, dd_shape out, const double *const *in, double *y);
 void direct_pool(const op_case *c, dd_shape out, const double *const *in, double *y);
 void direct_index(const op_case *c, dd_shape out, const double *const *in, double *y);
+void direct_patchsum(const op_case *c, dd_shape out, const double *const *in, double *y);
 void direct_sample(const op_case *c, dd_shape out, const double *const *in, double *y);
 void direct_logdet(const op_case *c, dd_shape out, const double *const *in, double *y);
 

@@ -225,6 +225,12 @@ static dd_pool_attr pool_of(const op_case *c)
     return (dd_pool_attr){{(int)p[0], (int)p[1]}, {(int)p[2], (int)p[3]}, {(int)p[4], (int)p[5]}};
 }
 
+static dd_val t_patchsum(dd_graph *g, const op_case *c, const dd_val *in, dd_val u)
+{
+    (void)c, (void)in;
+    return dd_patchsum(g, u);
+}
+
 static dd_val t_sumpool(dd_graph *g, const op_case *c, const dd_val *in, dd_val u)
 {
     (void)in;
@@ -289,6 +295,7 @@ static const struct {
     {DD_OP_SCATTER_ADD, t_scatter},
     {DD_OP_SUMPOOL, t_sumpool},
     {DD_OP_SUMPOOL_T, t_sumpool_t},
+    {DD_OP_PATCHSUM, t_patchsum},
     {DD_OP_SAMPLE, t_sample},
     {DD_OP_SAMPLE_T, t_sample_t},
     {DD_OP_CONV, t_conv},

@@ -18,10 +18,10 @@ static const prepare_fn families[DD_K_COUNT] = {
     [DD_K_CONV_DX] = dd_cpu_conv_prepare,        [DD_K_CONV_DW] = dd_cpu_conv_prepare,
     [DD_K_SPMM] = dd_cpu_spmm_prepare,           [DD_K_SUMPOOL] = dd_cpu_pool_prepare,
     [DD_K_SUMPOOL_T] = dd_cpu_pool_prepare,      [DD_K_POOL_ARGMAX] = dd_cpu_pool_prepare,
-    [DD_K_GATHER] = dd_cpu_index_prepare,        [DD_K_SCATTER_ADD] = dd_cpu_index_prepare,
-    [DD_K_SAMPLE] = dd_cpu_sample_prepare,       [DD_K_SAMPLE_T] = dd_cpu_sample_prepare,
-    [DD_K_FACTOR] = dd_cpu_factor_prepare,       [DD_K_BACKSOLVE] = dd_cpu_factor_prepare,
-    [DD_K_ROWS] = dd_cpu_group_prepare};
+    [DD_K_PATCHSUM] = dd_cpu_patches_prepare,    [DD_K_GATHER] = dd_cpu_index_prepare,
+    [DD_K_SCATTER_ADD] = dd_cpu_index_prepare,   [DD_K_SAMPLE] = dd_cpu_sample_prepare,
+    [DD_K_SAMPLE_T] = dd_cpu_sample_prepare,     [DD_K_FACTOR] = dd_cpu_factor_prepare,
+    [DD_K_BACKSOLVE] = dd_cpu_factor_prepare,    [DD_K_ROWS] = dd_cpu_group_prepare};
 
 static dd_status prepare(dd_backend *b, dd_instr *in)
 {

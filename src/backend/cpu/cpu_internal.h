@@ -61,6 +61,7 @@ dd_status dd_cpu_pointwise_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_reduce_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_group_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_pool_prepare(dd_backend *b, dd_instr *in);
+dd_status dd_cpu_patches_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_index_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_sample_prepare(dd_backend *b, dd_instr *in);
 dd_status dd_cpu_spmm_prepare(dd_backend *b, dd_instr *in);
