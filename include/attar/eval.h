@@ -96,11 +96,13 @@ dd_status dd_evaluate_random(dd_eval_result *out, dd_backend *b, const char *net
 /* The kernel matrix between the images of x and of y, or of x with itself where y is NULL, in the file `to` as tensor
  * "kernel", whose shape is put into *shape; x and y are folders of sets or safetensors files with "images", F32
  * [N,C,H,W]. spec: see kernel.h; wide: computed in float64, else in float32; memory: bytes that pairs of images may
- * take at once, 0: any. DD_EINVAL: images of two sizes or, of two sets, two normalisations,
+ * take at once, 0: any. Before each block of them fn (or NULL) is told the part that is done; false stops
+ * (DD_EINTERRUPTED, nothing written). DD_EINVAL: images of two sizes or, of two sets, two normalisations,
  * or a file that is read; DD_ENUMERIC: an image or the matrix is not finite; DD_EFORMAT, DD_EIO, before the work where
  * `to` cannot be written, errors of dd_kernel_open. */
+typedef bool (*dd_kernel_fn)(void *self, double done);
 dd_status dd_kernel_write(dd_backend *b, const char *spec, const char *x, const char *y, const char *to, bool wide,
-                          int64_t memory, dd_shape *shape);
+                          int64_t memory, dd_kernel_fn fn, void *self, dd_shape *shape);
 
 typedef struct dd_train_opts {
     int64_t epochs;                    /* 15 */

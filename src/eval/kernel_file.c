@@ -92,11 +92,24 @@ static dd_status alike(const char *x, const char *y)
     return s;
 }
 
-static dd_status compute(pairs *w, dd_backend *b, const char *spec, int64_t memory)
+typedef struct watch {
+    dd_kernel_blocks *blocks;
+    dd_kernel_fn fn;
+    void *self;
+} watch;
+
+static dd_status still_wanted(void *self)
+{
+    const watch *w = self;
+    return w->fn(w->self, dd_kernel_blocks_done(w->blocks))
+               ? DD_OK
+               : dd_fail(DD_EINTERRUPTED, "stopped on request; nothing is written");
+}
+
+static dd_status compute(pairs *w, watch *by, dd_backend *b, const char *spec, int64_t memory)
 {
     const dd_shape s = w->x.shape, t = w->y.data ? w->y.shape : s;
     dd_kernel *k = NULL;
-    dd_kernel_blocks *e = NULL;
     char text[2][128];
     for (int i = 1; i < 4; i++)
         if (s.dim[i] != t.dim[i])
@@ -104,7 +117,9 @@ static dd_status compute(pairs *w, dd_backend *b, const char *spec, int64_t memo
                            dd_shape_text(s, text[0], sizeof text[0]), dd_shape_text(t, text[1], sizeof text[1]));
     DD_TRY(dd_tensor_init(&w->k, w->dtype, DD_SHAPE(s.dim[0], t.dim[0])));
     DD_TRY(dd_kernel_open(&k, spec, (dd_image){s.dim[1], s.dim[2], s.dim[3]}));
-    dd_status st = dd_kernel_blocks_new(&e, b, k, w->dtype, s.dim[0], w->y.data ? t.dim[0] : 0, memory, false);
+    dd_status st = dd_kernel_blocks_new(&by->blocks, b, k, w->dtype, s.dim[0], w->y.data ? t.dim[0] : 0, memory, false);
+    dd_kernel_blocks *e = by->blocks;
+    if (st == DD_OK && by->fn) dd_kernel_blocks_watch(e, still_wanted, by);
     if (st == DD_OK) st = dd_kernel_blocks_run(e, &w->x, w->y.data ? &w->y : NULL, &w->k);
     if (st == DD_OK) st = all_numbers(&w->k, "the kernel matrix");
     dd_kernel_blocks_free(e);
@@ -124,7 +139,7 @@ static dd_status write_matrix(const pairs *w, const char *to)
 }
 
 dd_status dd_kernel_write(dd_backend *b, const char *spec, const char *x, const char *y, const char *to, bool wide,
-                          int64_t memory, dd_shape *shape)
+                          int64_t memory, dd_kernel_fn fn, void *self, dd_shape *shape)
 {
     pairs w = {.dtype = wide ? DD_F64 : DD_F32};
     if (dd_same_file(x, to) || (y && dd_same_file(y, to)))
@@ -133,7 +148,7 @@ dd_status dd_kernel_write(dd_backend *b, const char *spec, const char *x, const 
     dd_status s = y ? alike(x, y) : DD_OK;
     if (s == DD_OK) s = read_images(&w, &w.x, x);
     if (s == DD_OK && y) s = read_images(&w, &w.y, y);
-    if (s == DD_OK) s = compute(&w, b, spec, memory);
+    if (s == DD_OK) s = compute(&w, &(watch){.fn = fn, .self = self}, b, spec, memory);
     if (s == DD_OK) s = write_matrix(&w, to);
     *shape = w.k.shape;
     dd_tensor_fini(&w.x);

@@ -27,6 +27,7 @@ struct dd_kernel_blocks {
     block pair, own;       /* own: columns x columns */
     dd_status (*going_on)(void *self);
     void *self;
+    double done, total; /* pairs of the matrix at hand */
 };
 
 static dd_status compile(dd_kernel_blocks *e, dd_program **out, const block *w, bool own, bool slope)
@@ -127,6 +128,11 @@ void dd_kernel_blocks_watch(dd_kernel_blocks *e, dd_status (*going_on)(void *sel
     e->self = self;
 }
 
+double dd_kernel_blocks_done(const dd_kernel_blocks *e)
+{
+    return e->done < e->total ? e->done / e->total : 1;
+}
+
 /* Rows at .. at+n-1 of t to the first of w. */
 static void rows_in(dd_tensor *w, const dd_tensor *t, int64_t at, int64_t n)
 {
@@ -200,6 +206,7 @@ static dd_status do_block(const task *t, block *w, const place *p)
     dd_kernel_blocks *e = t->e;
     const bool own = w == &e->own, both = e->within && !own;
     if (e->going_on) DD_TRY(e->going_on(e->self));
+    e->done += (double)p->n * (double)p->m;
     rows_in(&w->x, t->x, p->i, p->n);
     if (!own) rows_in(&w->y, t->y ? t->y : t->x, p->j, p->m);
     if (!t->d) {
@@ -233,6 +240,8 @@ static dd_status strip(const task *t, place p, int64_t from, int64_t to)
 static dd_status all_blocks(const task *t)
 {
     const int64_t n = t->x->shape.dim[0], m = t->y ? t->y->shape.dim[0] : n;
+    t->e->done = 0;
+    t->e->total = (double)n * (t->y ? (double)m : (double)(n + least(t->e->columns, n)) / 2);
     for (int64_t j = 0; j < m; j += t->e->columns) {
         place p = {.j = j, .m = least(t->e->columns, m - j)};
         if (t->y) {

@@ -16,6 +16,8 @@ dd_status dd_kernel_blocks_new(dd_kernel_blocks **out, dd_backend *b, const dd_k
 void dd_kernel_blocks_free(dd_kernel_blocks *e);
 /* `going_on` is asked before each block; what it returns but DD_OK ends the matrix. NULL, as at first: nobody is. */
 void dd_kernel_blocks_watch(dd_kernel_blocks *e, dd_status (*going_on)(void *self), void *self);
+/* The part of the pairs of the matrix at hand that is computed: 0..1. */
+double dd_kernel_blocks_done(const dd_kernel_blocks *e);
 /* K(x,y) into out [n,m]; x [n,C,H,W], y [m,C,H,W], all of the type. y NULL, which is
  * so where m was 0 and only there: K(x,x), the diagonal exact. */
 dd_status dd_kernel_blocks_run(dd_kernel_blocks *e, const dd_tensor *x, const dd_tensor *y, dd_tensor *out);
