@@ -37,8 +37,8 @@ dd_val dd_cos(dd_graph *g, dd_val a);
 dd_val dd_tanh(dd_graph *g, dd_val a);
 dd_val dd_erf(dd_graph *g, dd_val a);
 /* E[relu(z) relu(z')], E[step(z) step(z')] and the derivative of the latter, for normal z and z' of variance 1 and
- * covariance a: the arc-cosine kernels of order 1 and 0, halved (Cho, Saul 2009). Beyond +-1 less a few units in the
- * last place, rounding of an angle: those of equal or opposite z, and derivative 0. */
+ * covariance a: the arc-cosine kernels of order 1 and 0, halved (Cho, Saul 2009). Beyond +-(1 - 4e-7), in F64 1e-14,
+ * which is what rounding leaves of an angle of 0, z and z' count as equal or opposite: a/2, 1/2, 0, or 0, 0, 0. */
 dd_val dd_kappa1(dd_graph *g, dd_val a);
 dd_val dd_kappa0(dd_graph *g, dd_val a);
 dd_val dd_kappa_slope(dd_graph *g, dd_val a);

@@ -67,7 +67,8 @@ typedef enum dd_ew {
     DD_EW_COUNT
 } dd_ew;
 
-/* Cosines beyond this count as 1 (KAPPA1, KAPPA0, KAPPA_SLOPE): what a few roundings leave of an angle of 0. */
+/* Correlations beyond this are those of equal numbers (KAPPA1, KAPPA0, KAPPA_SLOPE): what roundings leave of an angle
+ * of 0. */
 #define DD_KAPPA_TOP_F32 (1 - 4e-7)
 #define DD_KAPPA_TOP_F64 (1 - 1e-14)
 

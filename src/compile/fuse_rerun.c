@@ -5,6 +5,8 @@
  * instruction format and base. */
 #include "compile/fuse_internal.h"
 
+#include "base/memory.h"
+
 #include <string.h>
 
 enum { WIDE_READS = 16 };
@@ -126,9 +128,8 @@ static void redirect(dd_fuser *f, dd_command *k, int from, int to)
     replace(k, from, to);
 }
 
-static dd_status apply_rerun(dd_fuser *f, dd_group *g, size_t self, const rerun *r)
+static dd_status put_first(dd_fuser *f, dd_group *g, size_t self, const rerun *r, dd_command *made)
 {
-    dd_command made[DD_GROUP_MOST];
     int to[DD_GROUP_MOST];
     size_t n = 0;
     for (size_t i = 0; i < r->n; i++) {
@@ -145,11 +146,19 @@ static dd_status apply_rerun(dd_fuser *f, dd_group *g, size_t self, const rerun 
     for (size_t i = 0; i < r->n; i++)
         for (size_t m = 0; m < g->n; m++) redirect(f, &g->k[m], r->from[i]->out.slot, to[i]);
     memmove(&g->k[n], &g->k[0], g->n * sizeof g->k[0]);
-    memcpy(&g->k[0], made, n * sizeof made[0]);
+    memcpy(&g->k[0], made, n * sizeof *made);
     g->n += n;
     for (size_t i = 0; i < n; i++)
         if (dd_rows_width(&made[i].in.dst) > g->longest) g->longest = dd_rows_width(&made[i].in.dst);
     return DD_OK;
+}
+
+static dd_status apply_rerun(dd_fuser *f, dd_group *g, size_t self, const rerun *r)
+{
+    dd_command *made = dd_alloc(r->n, sizeof *made);
+    const dd_status s = made ? put_first(f, g, self, r, made) : dd_fuse_no_memory(f);
+    dd_free(made);
+    return s;
 }
 
 /* Does the group read `slot` only where its rows were written? */

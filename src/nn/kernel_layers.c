@@ -33,20 +33,30 @@ void dd_cov_conv(dd_covariances *s)
     s->q = s->q.id ? dd_add(g, s->k, patches(s, s->q)) : s->k;
 }
 
+/* v times x and y. Within one set in an order that gives a pair and its turned pair the same bits; else by one after
+ * the other, which row groups do in passing. */
+static dd_val twice_scaled(dd_graph *g, dd_val v, dd_val x, dd_val y, bool turns)
+{
+    return turns ? dd_mul(g, v, dd_mul(g, x, y)) : dd_mul(g, dd_mul(g, v, x), y);
+}
+
 /* k of variances a and b, which grow to its shape, becomes that of the ReLUs; *slope is E[relu' relu']. Where `equal`
  * is not 0 the two are one variable, k = a = b. */
 static dd_val relu(const dd_covariances *s, dd_val k, dd_val a, dd_val b, dd_val equal, dd_val *slope)
 {
     dd_graph *g = s->g;
     const dd_shape shape = dd_shape_of(g, k);
-    const dd_val least = dd_const(g, s->dtype, s->dtype == DD_F64 ? 1e-200 : 1e-20), one = dd_const(g, s->dtype, 1);
+    const double smallest = s->dtype == DD_F64 ? 1e-200 : 1e-20;
+    const dd_val least = dd_const(g, s->dtype, smallest), one = dd_const(g, s->dtype, 1);
     const dd_val x = dd_sqrt(g, dd_max(g, a, least)), y = dd_sqrt(g, dd_max(g, b, least)); /* deviations */
-    dd_val cosine = dd_mul(g, dd_mul(g, k, dd_div(g, one, x)), dd_div(g, one, y));
+    dd_val cosine = twice_scaled(g, k, dd_div(g, one, x), dd_div(g, one, y), equal.id != 0);
     if (equal.id) cosine = dd_select(g, dd_expand(g, equal, shape), dd_full(g, s->dtype, shape, 1), cosine);
     *slope = dd_kappa0(g, cosine);
-    /* what has no variance stays 0 */
-    return dd_mul(g, dd_mul(g, dd_kappa1(g, cosine), dd_mul(g, x, dd_lt(g, least, a))),
-                  dd_mul(g, y, dd_lt(g, least, b)));
+    const dd_val value = twice_scaled(g, dd_kappa1(g, cosine), x, y, equal.id != 0);
+    if (s->b2 > smallest) return value;
+    /* without biases something may have no variance: it has no covariance, either, only the derivative by it */
+    const dd_val some = dd_mul(g, dd_lt(g, least, a), dd_lt(g, least, b));
+    return dd_select(g, some, value, dd_scale(g, k, 0.25));
 }
 
 /* The diagonal [n,h,w] of [n,h,w,h,w]. */

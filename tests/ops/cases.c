@@ -430,6 +430,8 @@ static const op_case cases[] = {
      0},
     {"patchsum/pairs", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(2, 3, 4, 2, 3, 4)}, 0},
     {"patchsum/one", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(1, 4, 3, 5, 1, 1)}, 0},
+    {"patchsum/column", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(2, 4, 1, 3, 4, 1)}, 0},
+    {"patchsum/point", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(2, 1, 1, 3, 1, 1)}, 0},
     {"patchsum/line", DD_OP_PATCHSUM, patchsum, direct_patchsum, {0}, 1, {NORMAL(2, 1, 5, 3, 1, 5)}, 0},
     {"sample/same", DD_OP_SAMPLE, sample, direct_sample, {5, 6}, 2, {NORMAL(4, 2, 5, 6), MAPS(4)}, 0},
     {"sample/resize", DD_OP_SAMPLE, sample, direct_sample, {4, 7}, 2, {NORMAL(4, 2, 6, 5), MAPS(4)}, 0},

@@ -215,14 +215,20 @@ static void kappas(void **state)
                                   1,  1.5, 1e30,          HUGE_VAL,  0.999999999999, -HUGE_VAL, (double)NAN};
     enum { COUNT = DD_LEN(ends) };
     (void)state;
-    float single[COUNT];
-    for (size_t i = 0; i < COUNT; i++) single[i] = (float)ends[i];
+    static const dd_ew ew[] = {DD_EW_KAPPA0, DD_EW_KAPPA_SLOPE, DD_EW_KAPPA1};
+    float single[COUNT], half[COUNT];
+    double wide_half[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        single[i] = (float)ends[i];
+        half[i] = (float)(wide_half[i] = ends[i] > 0 ? 0.5 : 0.125);
+    }
     for (int f = 0; f < 2; f++)
-        for (int e = 0; e < 2; e++) {
+        for (size_t e = 0; e < DD_LEN(ew); e++) {
             const dd_view v = DENSE(f ? DD_F64 : DD_F32, COUNT);
-            dd_instr in = {.kind = DD_K_POINTWISE, .ew = e ? DD_EW_KAPPA_SLOPE : DD_EW_KAPPA0, .nsrc = 1, .dst = v};
-            in.src[0] = v;
+            dd_instr in = {.kind = DD_K_POINTWISE, .ew = ew[e], .nsrc = ew[e] == DD_EW_KAPPA1 ? 2 : 1, .dst = v};
+            in.src[0] = in.src[1] = v;
             in.in[0] = f ? (const void *)ends : (const void *)single;
+            in.in[1] = f ? (const void *)wide_half : (const void *)half;
             check_with(in, f ? 1e-13 : 1e-6, false, 3, true);
         }
 }
@@ -340,23 +346,44 @@ static void matmuls(void **state)
         }
 }
 
-/* Few rows by a matrix too large to be copied: m, n and k at their least and most, and next to whole vectors, columns
- * and stretches. Any number of threads gives the same bits. */
+/* Numbers of many digits, so that another order of a sum gives other bits. */
+static void *digits(dd_dtype t, int64_t n)
+{
+    void *p = malloc((size_t)n * dd_dtype_size(t));
+    assert_non_null(p);
+    for (int64_t i = 0; i < n; i++) {
+        const double x = sin((double)i * 1.7);
+        if (t == DD_F32)
+            ((float *)p)[i] = (float)x;
+        else
+            ((double *)p)[i] = x;
+    }
+    return p;
+}
+
+/* Few rows by a matrix too large to be copied: rows at their least and most, sides next to whole vectors, columns and
+ * stretches. Any number of threads gives the same bits. */
 static void thin_products(void **state)
 {
-    static const int64_t cases[][3] = {{32, 6150, 513}, {33, 2031, 1600}, {100, 1529, 2061}, {68, 517, 6200}};
+    static const int64_t cases[][3] = {
+        {32, 6150, 513}, {33, 2031, 1600}, {100, 1529, 2061}, {130, 517, 6200}, {256, 1550, 2048}};
     (void)state;
     for (size_t s = 0; s < DD_LEN(cases); s++)
         for (int f = 0; f < 4; f++) {
             const int64_t m = cases[s][0], n = cases[s][1], k = cases[s][2];
             const dd_dtype t = f & 2 ? DD_F64 : DD_F32;
             const bool turned = f & 1;
+            if (m == 256 && t == DD_F64) continue;
+            void *a = digits(t, m * k), *b = digits(t, n * k);
             const dd_instr in = {.kind = DD_K_MATMUL,
                                  .nsrc = 2,
                                  .attr = {0, turned},
                                  .dst = DENSE(t, 1, m, n),
-                                 .src = {DENSE(t, 1, m, k), turned ? DENSE(t, 1, n, k) : DENSE(t, 1, k, n)}};
-            check_with(in, 1e-6, false, 3, true);
+                                 .src = {DENSE(t, 1, m, k), turned ? DENSE(t, 1, n, k) : DENSE(t, 1, k, n)},
+                                 .in = {a, b}};
+            check_with(in, t == DD_F32 ? 1e-4 : 1e-11, false, 3, true);
+            free(a);
+            free(b);
         }
 }
 

@@ -171,6 +171,29 @@ static void a_set_with_itself(void **state)
     }
 }
 
+/* In float, where the correlations of all pairs are 1 but for rounding: a pair and its turned pair are the same but for
+ * the order of sums. */
+static void turned_pairs(void **state)
+{
+    static const char *const specs[] = {"fc:depth=3,b_std=0", "fc:depth=2"};
+    enum { COUNT = 30, SIZE = 2 * 5 * 6 };
+    (void)state;
+    dd_tensor one = tensor(DD_F64, DD_SHAPE(1, 2, 5, 6)), x = tensor(DD_F32, DD_SHAPE(COUNT, 2, 5, 6));
+    fill(&one, 3);
+    for (int64_t i = 0; i < COUNT * SIZE; i++)
+        dd_f32(&x)[i] = (float)(at(&one, i % SIZE) * (0.3 + 0.07 * (double)(i / SIZE)));
+    for (size_t i = 0; i < DD_LEN(specs); i++) {
+        dd_tensor a = matrix(specs[i], &x, NULL, "cpu");
+        for (int64_t r = 0; r < COUNT; r++)
+            for (int64_t c = 0; c < r; c++)
+                if (fabs(at(&a, r * COUNT + c) / at(&a, c * COUNT + r) - 1) > 1e-6)
+                    fail_msg("%s: %.10g and %.10g", specs[i], at(&a, r * COUNT + c), at(&a, c * COUNT + r));
+        dd_tensor_fini(&a);
+    }
+    dd_tensor_fini(&one);
+    dd_tensor_fini(&x);
+}
+
 /* Without pooling only equal places are computed; with a pool that no block has, all of them: the same. */
 static void places_apart(void **state)
 {
@@ -299,6 +322,7 @@ static void gradients(void **state)
                                         "conv:depth=2",
                                         "conv:depth=1,extra=1,frame=1,readout=global,kind=nngp",
                                         "conv:depth=1,shrink=2",
+                                        "fc:depth=2,b_std=0",
                                         "Myrtle-5:b_std=0.3"};
     (void)state;
     for (size_t i = 0; i < DD_LEN(specs); i++)
@@ -314,6 +338,26 @@ static void gradients(void **state)
             dd_tensor_fini(&dx);
             dd_tensor_fini(&dy);
         }
+}
+
+/* Without biases a black image covaries with nothing, but what it would turn into does. */
+static void black_images_learn(void **state)
+{
+    static const char *const specs[] = {"conv:depth=2,pool=none,b_std=0,kind=nngp", "conv:depth=2,b_std=0"};
+    (void)state;
+    for (size_t i = 0; i < DD_LEN(specs); i++) {
+        slope s;
+        slope_open(&s, specs[i], false, "cpu");
+        for (int64_t k = 0; k < 40; k++) put(&s.x, k, 0);
+        ok(dd_exec(s.p));
+        double most = 0;
+        for (int64_t k = 0; k < 40; k++) {
+            assert_true(isfinite(at(&s.dx, k)));
+            most = fmax(most, fabs(at(&s.dx, k)));
+        }
+        assert_true(most > 1e-5);
+        slope_close(&s);
+    }
 }
 
 /* The matrix and the gradient of its product with numbers, in blocks of several sizes: the same as at once. */
@@ -489,7 +533,9 @@ int main(void)
                                        cmocka_unit_test(a_set_with_itself),
                                        cmocka_unit_test(places_apart),
                                        cmocka_unit_test(shrunk),
+                                       cmocka_unit_test(turned_pairs),
                                        cmocka_unit_test(gradients),
+                                       cmocka_unit_test(black_images_learn),
                                        cmocka_unit_test(blocks),
                                        cmocka_unit_test(regularisers_rise),
                                        cmocka_unit_test(a_factor_of_the_kernel_is_nothing),
