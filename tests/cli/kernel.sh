@@ -67,7 +67,8 @@ cp -r real/train real/test
 works 'LS' distill --method ls --data real --ipc 2 --seed 1 --holdout 0 --out solved --quiet --threads 1
 works '' distill --method random --data real --ipc 20 --holdout 0 --out all --eval-repeats 1 --eval-epochs 0 --no-baselines --net convnet:depth=1,width=8 --quiet
 # a matrix that takes long can be stopped, and is not half written
-timeout --preserve-status -s INT 1 "$ATTAR" kernel all --kernel Myrtle-10 --memory 1 --threads 1 --out stopped.safetensors >out 2>err
+works '' distill --method random --data digits --ipc 100 --set eval_repeats=0 --out many --quiet
+timeout --preserve-status -s INT 2 "$ATTAR" kernel many --kernel Myrtle-10 --memory 1 --threads 1 --out stopped.safetensors >out 2>err
 [ $? = 130 ] && grep -q 'nothing is written' err && [ ! -e stopped.safetensors ] || fail "a matrix that was stopped: $(cat err)"
 cat >tensors.py <<'PY'
 import json, struct, sys
